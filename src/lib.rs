@@ -1,0 +1,1 @@
+//! The K-AI connector for Confluence Cloud.
