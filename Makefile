@@ -1,0 +1,47 @@
+# The only place that knows in which order things are built: the component first, then `kai`, which embeds it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help component build release demo test lint format goldens docs bench clean
+
+CARGO ?= cargo
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+COMPONENT := $(TARGET_DIR)/wasm32-wasip2/component/confluence_connector.wasm
+
+# Read by the build script of `kai` and by the tests that load the real artifact.
+export KAI_COMPONENT := $(COMPONENT)
+
+help: ## Print the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+component: ## Build the WebAssembly component
+	$(CARGO) build --locked --quiet --profile component --target wasm32-wasip2 -p confluence-connector
+
+build: component ## Build kai with the component inside (target/debug/kai)
+	$(CARGO) build --locked -p kai
+
+release: component ## Build kai with all optimisations (target/release/kai)
+	$(CARGO) build --locked --release -p kai
+
+demo: build ## Sync a simulated Confluence site end to end and show the result
+	$(TARGET_DIR)/debug/kai demo
+
+test: component ## Run every test that needs no network
+	$(CARGO) test --locked --workspace
+
+lint: component ## Check format, lints and documentation; warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked -p confluence-connector --target wasm32-wasip2 -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+format: ## Format the code
+	$(CARGO) fmt --all
+
+goldens: ## Write the expected Markdown of every golden case anew; read the diff before you commit it
+	UPDATE_GOLDENS=1 $(CARGO) test --locked -p confluence-connector --test golden
+
+bench: ## Measure the converter
+	$(CARGO) bench --locked -p confluence-connector
+
+clean: ## Remove everything that was built
+	$(CARGO) clean
