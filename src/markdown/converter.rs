@@ -1,0 +1,934 @@
+//! The stack of open elements, and what each does when it begins and ends.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::blocks::{Blocks, List};
+use super::elements::Element;
+use super::entities::decode;
+use super::inline::{self, Inline, Mark};
+use super::macros::{self, Becomes};
+use super::tables::Table;
+use super::targets::{self, Target};
+use super::tokenizer::{Tag, Token, Tokenizer};
+use super::{Markdown, Notice, Page, emoji, escape};
+
+/// How far up the stack an element looks for the one it belongs to. Deeper than any real page nests; bounded, so that
+/// a page of crossed tags takes linear time.
+const REACH: usize = 256;
+
+/// Tables inside of tables inside of tables: deeper ones show their cells as blocks, because each level copies what
+/// is inside of it.
+const DEEPEST_TABLE: usize = 8;
+
+/// An element that has not ended.
+struct Frame<'a> {
+    element: Element,
+    name: &'a str,
+    state: State<'a>,
+}
+
+/// What an element keeps until it ends.
+enum State<'a> {
+    None,
+    /// Its content is not shown; the elements inside of it do nothing.
+    Hidden,
+    /// Its text is captured.
+    Captured,
+    /// It was captured or hidden by one further up.
+    Inert,
+    Container,
+    List(List),
+    /// A list item or table part that has lost its list or table.
+    Stray,
+    Table(Box<Table>),
+    /// A table that is nested too deep to be one.
+    FlatTable,
+    Cell(Tag<'a>),
+    Strike,
+    Link(Box<LinkState>),
+    Anchor {
+        href: Cow<'a, str>,
+        counts: bool,
+        card: bool,
+    },
+    Image(Box<ImageState<'a>>),
+    Macro(Box<MacroState<'a>>),
+    Task {
+        done: bool,
+        open: bool,
+    },
+    Adf {
+        shown: bool,
+    },
+    AdfNode {
+        kind: &'a str,
+        panel: String,
+    },
+}
+
+struct LinkState {
+    target: Target,
+    counts: bool,
+    /// Length of the block's text when the link began.
+    start: usize,
+}
+
+struct ImageState<'a> {
+    tag: Tag<'a>,
+    target: Target,
+    written: bool,
+}
+
+struct MacroState<'a> {
+    name: Cow<'a, str>,
+    becomes: Becomes,
+    parameters: Vec<(Cow<'a, str>, String)>,
+    target: Target,
+    has_body: bool,
+}
+
+impl MacroState<'_> {
+    fn parameter(&self, name: &str) -> Option<&str> {
+        let found = self.parameters.iter().find(|(found, _)| found == name);
+        found.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
+    }
+}
+
+/// The document, or a table cell under way.
+struct Level {
+    blocks: Blocks,
+    inline: Inline,
+}
+
+impl Level {
+    fn new(in_cell: bool) -> Self {
+        Self { blocks: Blocks::new(in_cell), inline: Inline::new(in_cell) }
+    }
+}
+
+/// Converts one page.
+pub(super) struct Converter<'a> {
+    page: &'a Page<'a>,
+    stack: Vec<Frame<'a>>,
+    document: Level,
+    /// Innermost last.
+    cells: Vec<Level>,
+    /// How many open elements hide what is inside of them.
+    hidden: usize,
+    /// The text inside of the element that captures it.
+    capture: Option<String>,
+    tables: usize,
+    notices: BTreeMap<String, u32>,
+}
+
+impl<'a> Converter<'a> {
+    pub(super) fn new(page: &'a Page<'a>) -> Self {
+        let mut document = Level::new(false);
+        document.blocks.reserve(page.storage.len() / 2 + page.title.len() + 16);
+        Self {
+            page,
+            stack: Vec::with_capacity(32),
+            document,
+            cells: Vec::new(),
+            hidden: 0,
+            capture: None,
+            tables: 0,
+            notices: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) -> Markdown {
+        if !self.page.title.trim().is_empty() {
+            let page = self.page;
+            self.level().inline.push_text(page.title);
+            let title = self.level().inline.take(None);
+            self.level().blocks.heading(1, &title);
+        }
+        for token in Tokenizer::new(self.page.storage) {
+            match token {
+                Token::Text(raw) => self.text(&decode(raw)),
+                Token::Cdata(text) => self.text(text),
+                Token::Start(tag) => self.start(tag),
+                Token::End(name) => self.end(name),
+            }
+        }
+        while let Some(frame) = self.stack.pop() {
+            self.close(frame);
+        }
+        self.flush();
+        let notices = self.notices.into_iter().map(|(what, count)| Notice { what, count }).collect();
+        Markdown { text: self.document.blocks.into_text(), notices }
+    }
+
+    fn level(&mut self) -> &mut Level {
+        self.cells.last_mut().unwrap_or(&mut self.document)
+    }
+
+    fn notice(&mut self, what: String, count: usize) {
+        let sum = self.notices.entry(what).or_default();
+        *sum = sum.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    /// The innermost open element that `pick` answers for.
+    fn nearest<R>(&mut self, mut pick: impl FnMut(&mut Frame<'a>) -> Option<R>) -> Option<R> {
+        self.stack.iter_mut().rev().take(REACH).find_map(&mut pick)
+    }
+
+    fn text(&mut self, text: &str) {
+        if self.hidden > 0 {
+        } else if let Some(capture) = &mut self.capture {
+            capture.push_str(text);
+        } else {
+            self.level().inline.push_text(text);
+        }
+    }
+
+    /// Ends the paragraph under way.
+    fn flush(&mut self) {
+        if self.level().inline.is_empty() {
+            // Nothing is written, but white space and finished marks must not leak into the next block.
+            self.level().inline.take(None);
+            return;
+        }
+        let text = self.take_inline();
+        self.level().blocks.paragraph(&text);
+    }
+
+    fn take_inline(&mut self) -> String {
+        let target = if self.level().inline.link_has_text() { self.open_link_address() } else { None };
+        self.level().inline.take(target.as_deref())
+    }
+
+    fn open_link_address(&mut self) -> Option<String> {
+        let page = self.page;
+        self.nearest(|frame| match &frame.state {
+            State::Link(link) if link.counts => Some(link.target.address(page)),
+            State::Anchor { href, counts: true, .. } => {
+                Some(targets::link(href, page.base_url).map(Cow::into_owned))
+            }
+            _ => None,
+        })
+        .flatten()
+    }
+
+    fn start(&mut self, tag: Tag<'a>) {
+        let element = Element::of(tag.name);
+        self.close_implied(element);
+        let state = if self.hidden > 0 {
+            if element == Element::Hidden {
+                self.hidden += 1;
+                State::Hidden
+            } else {
+                State::Inert
+            }
+        } else if self.capture.is_some() {
+            self.begin_captured(element, &tag)
+        } else {
+            self.begin(element, tag)
+        };
+        let frame = Frame { element, name: tag.name, state };
+        if tag.empty || element.is_void() {
+            self.close(frame);
+        } else {
+            self.stack.push(frame);
+        }
+    }
+
+    fn end(&mut self, name: &str) {
+        let Some(depth) = self.stack.iter().rev().take(REACH).position(|frame| frame.name == name) else {
+            // As a browser does: an end without a beginning is a line break or nothing.
+            if name == "br" && self.hidden == 0 && self.capture.is_none() {
+                self.level().inline.push_break();
+            }
+            return;
+        };
+        for _ in 0..=depth {
+            if let Some(frame) = self.stack.pop() {
+                self.close(frame);
+            }
+        }
+    }
+
+    /// Ends what an author may leave open: the item, cell or row before this one.
+    fn close_implied(&mut self, element: Element) {
+        let (closes, within): (&[Element], &[Element]) = match element {
+            Element::Item => (&[Element::Item], &[Element::BulletList, Element::OrderedList]),
+            Element::Cell | Element::HeaderCell => (&[Element::Cell, Element::HeaderCell], &[Element::Table]),
+            Element::Row => (&[Element::Row], &[Element::Table]),
+            Element::Paragraph => (&[Element::Paragraph], &[]),
+            _ => return,
+        };
+        let open = match element {
+            // `<p>a<p>b`: only a paragraph that directly holds this one, or a macro's body would lose its place.
+            Element::Paragraph => {
+                self.stack.last().is_some_and(|frame| frame.element == element).then_some(0)
+            }
+            _ => self
+                .stack
+                .iter()
+                .rev()
+                .take(REACH)
+                .take_while(|frame| !within.contains(&frame.element))
+                .position(|frame| closes.contains(&frame.element)),
+        };
+        for _ in 0..open.map_or(0, |depth| depth + 1) {
+            if let Some(frame) = self.stack.pop() {
+                self.close(frame);
+            }
+        }
+    }
+
+    /// An element inside of captured text: only what a parameter names matters.
+    fn begin_captured(&mut self, element: Element, tag: &Tag<'a>) -> State<'a> {
+        match element {
+            Element::Resource(resource) => {
+                self.nearest(|frame| match &mut frame.state {
+                    State::Macro(state) => {
+                        state.target.add(resource, tag);
+                        Some(())
+                    }
+                    _ => None,
+                });
+            }
+            Element::Break => self.text("\n"),
+            Element::Time => self.text(&decode(tag.attribute("datetime").unwrap_or_default())),
+            Element::Hidden => {
+                self.hidden += 1;
+                return State::Hidden;
+            }
+            _ => {}
+        }
+        State::Inert
+    }
+
+    fn capture(&mut self) -> State<'a> {
+        self.capture = Some(String::new());
+        State::Captured
+    }
+
+    fn begin(&mut self, element: Element, tag: Tag<'a>) -> State<'a> {
+        match element {
+            Element::Span => {
+                if tag.name == "span"
+                    && tag.attribute("style").is_some_and(|style| style.contains("line-through"))
+                {
+                    self.level().inline.begin(Mark::Strike);
+                    return State::Strike;
+                }
+            }
+            Element::Paragraph | Element::Heading(_) | Element::Block | Element::TableSection => self.flush(),
+            Element::Strong => self.level().inline.begin(Mark::Strong),
+            Element::Emphasis => self.level().inline.begin(Mark::Emphasis),
+            Element::Strike => {
+                self.level().inline.begin(Mark::Strike);
+                return State::Strike;
+            }
+            Element::Code => return self.capture(),
+            Element::Break => self.level().inline.push_break(),
+            Element::BulletList | Element::TaskList => return self.begin_list(None),
+            Element::OrderedList => {
+                let start = tag.attribute("start").and_then(|start| start.trim().parse().ok());
+                return self.begin_list(Some(start.unwrap_or(1).min(999_999_999)));
+            }
+            Element::Item => return self.begin_item(None),
+            Element::Quote => {
+                self.flush();
+                self.level().blocks.begin_quote(None);
+                return State::Container;
+            }
+            Element::Preformatted => {
+                self.flush();
+                return self.capture();
+            }
+            Element::Rule => {
+                self.flush();
+                self.level().blocks.rule();
+            }
+            Element::Table => {
+                self.flush();
+                self.tables += 1;
+                return if self.tables > DEEPEST_TABLE {
+                    State::FlatTable
+                } else {
+                    State::Table(Box::default())
+                };
+            }
+            Element::Row => {
+                let table = self.nearest(|frame| match &mut frame.state {
+                    State::Table(table) => {
+                        table.begin_row();
+                        Some(true)
+                    }
+                    State::FlatTable => Some(false),
+                    _ => None,
+                });
+                if table != Some(true) {
+                    self.flush();
+                    return State::Stray;
+                }
+            }
+            Element::Cell | Element::HeaderCell => {
+                let table = self.nearest(|frame| match &frame.state {
+                    State::Table(_) => Some(true),
+                    State::FlatTable => Some(false),
+                    _ => None,
+                });
+                if table != Some(true) {
+                    self.flush();
+                    return State::Stray;
+                }
+                self.cells.push(Level::new(true));
+                return State::Cell(tag);
+            }
+            Element::Anchor => {
+                let counts = self.level().inline.begin_link();
+                let card = tag.attribute("data-card-appearance").is_some();
+                return State::Anchor {
+                    href: decode(tag.attribute("href").unwrap_or_default()),
+                    counts,
+                    card,
+                };
+            }
+            Element::HtmlImage => {
+                let alt = decode(tag.attribute("alt").unwrap_or_default());
+                let source = decode(tag.attribute("src").unwrap_or_default());
+                let address = targets::link(&source, self.page.base_url);
+                self.image(&alt, address.as_deref());
+            }
+            Element::Time => {
+                let date = decode(tag.attribute("datetime").unwrap_or_default());
+                self.level().inline.push_text(&date);
+                // The text of the element, if any, says the same.
+                if !tag.empty && !date.is_empty() {
+                    self.hidden += 1;
+                    return State::Hidden;
+                }
+            }
+            Element::Emoticon => self.emoticon(&tag),
+            Element::Macro => {
+                let name = decode(tag.attribute("ac:name").unwrap_or_default());
+                let becomes = macros::becomes(&name);
+                if becomes == Becomes::Unknown && !name.is_empty() {
+                    self.notice(format!("unknown macro: {name}"), 1);
+                }
+                return State::Macro(Box::new(MacroState {
+                    name,
+                    becomes,
+                    parameters: Vec::new(),
+                    target: Target::default(),
+                    has_body: false,
+                }));
+            }
+            Element::Parameter => {
+                let name = decode(tag.attribute("ac:name").unwrap_or_default());
+                self.nearest(|frame| match &mut frame.state {
+                    State::Macro(state) => {
+                        state.parameters.push((name.clone(), String::new()));
+                        Some(())
+                    }
+                    _ => None,
+                });
+                return self.capture();
+            }
+            Element::RichTextBody => return self.begin_body(),
+            Element::PlainTextBody => return self.capture(),
+            Element::Link => {
+                let mut target = Target::default();
+                target.anchor =
+                    tag.attribute("ac:anchor").map(|raw| decode(raw).into_owned()).filter(|v| !v.is_empty());
+                let counts = self.level().inline.begin_link();
+                let start = self.level().inline.len();
+                return State::Link(Box::new(LinkState { target, counts, start }));
+            }
+            Element::LinkBody | Element::PlainTextLinkBody => {}
+            Element::Image => {
+                return State::Image(Box::new(ImageState { tag, target: Target::default(), written: false }));
+            }
+            Element::Caption => {
+                self.write_image();
+                self.flush();
+            }
+            Element::Resource(resource) => {
+                self.nearest(|frame| {
+                    match &mut frame.state {
+                        State::Link(link) => link.target.add(resource, &tag),
+                        State::Image(image) => image.target.add(resource, &tag),
+                        State::Macro(state) => state.target.add(resource, &tag),
+                        _ => return None,
+                    }
+                    Some(())
+                });
+            }
+            Element::Task => return State::Task { done: false, open: false },
+            Element::TaskStatus | Element::AdfAttribute => return self.capture(),
+            Element::TaskBody => self.begin_task(),
+            Element::AdfExtension => {
+                self.flush();
+                return State::Adf { shown: false };
+            }
+            Element::AdfNode => return self.begin_adf_node(&tag),
+            Element::AdfContent => return self.begin_adf_content(),
+            Element::AdfFallback => {
+                let shown = self.nearest(|frame| match &frame.state {
+                    State::Adf { shown } => Some(*shown),
+                    _ => None,
+                });
+                self.flush();
+                // The fallback repeats the content (facts E5).
+                if shown == Some(true) {
+                    self.hidden += 1;
+                    return State::Hidden;
+                }
+            }
+            Element::Hidden => {
+                self.hidden += 1;
+                return State::Hidden;
+            }
+        }
+        State::None
+    }
+
+    fn close(&mut self, frame: Frame<'a>) {
+        match frame.state {
+            State::Inert => return,
+            State::Hidden => {
+                self.hidden = self.hidden.saturating_sub(1);
+                // The body of a hidden macro is hidden, and is its body all the same.
+                return;
+            }
+            State::Captured => {
+                let text = self.capture.take().unwrap_or_default();
+                self.captured(frame.element, frame.name, &text);
+                return;
+            }
+            _ => {}
+        }
+        match (frame.element, frame.state) {
+            (Element::Strong, _) => self.level().inline.end(Mark::Strong),
+            (Element::Emphasis, _) => self.level().inline.end(Mark::Emphasis),
+            (_, State::Strike) => self.level().inline.end(Mark::Strike),
+            (Element::Heading(level), _) => {
+                let text = self.take_inline();
+                self.level().blocks.heading(level, &text);
+            }
+            (_, State::Container) => {
+                self.flush();
+                self.level().blocks.end_container();
+            }
+            (_, State::List(list)) => {
+                self.flush();
+                self.level().blocks.end_list(list);
+            }
+            (_, State::Table(table)) => self.end_table(*table),
+            (_, State::FlatTable) => {
+                self.flush();
+                self.tables -= 1;
+            }
+            (element, State::Cell(tag)) => {
+                self.flush();
+                let Some(level) = self.cells.pop() else { return };
+                let text = level.blocks.into_text();
+                let header = element == Element::HeaderCell;
+                let mut text = Some(text);
+                self.nearest(|frame| match &mut frame.state {
+                    State::Table(table) => {
+                        let text = text.take().unwrap_or_default();
+                        table.push_cell(text, header, tag.attribute("colspan"), tag.attribute("rowspan"));
+                        Some(())
+                    }
+                    _ => None,
+                });
+            }
+            (_, State::Link(link)) => self.end_link(&link),
+            (_, State::Anchor { href, counts, card }) => {
+                if !counts {
+                    return;
+                }
+                let address = targets::link(&href, self.page.base_url);
+                if card && !self.level().inline.link_has_text() {
+                    self.level().inline.push_text(&href);
+                }
+                self.level().inline.end_link(address.as_deref());
+            }
+            (_, State::Image(image)) => {
+                if !image.written {
+                    self.show_image(&image);
+                }
+            }
+            (_, State::Macro(state)) => self.end_macro(&state),
+            (_, State::Task { open, .. }) => {
+                self.flush();
+                if open {
+                    self.level().blocks.end_container();
+                }
+            }
+            (
+                Element::Paragraph
+                | Element::Block
+                | Element::TableSection
+                | Element::Caption
+                | Element::RichTextBody
+                | Element::TaskBody
+                | Element::AdfContent
+                | Element::AdfFallback
+                | Element::AdfExtension,
+                _,
+            )
+            | (_, State::Stray) => self.flush(),
+            _ => {}
+        }
+    }
+
+    /// What a captured text is for.
+    fn captured(&mut self, element: Element, name: &str, text: &str) {
+        match element {
+            Element::Code => {
+                let in_cell = self.level().blocks.in_cell();
+                let span = inline::code_span(text, in_cell);
+                self.level().inline.push_markdown(&span);
+            }
+            Element::Preformatted => {
+                // HTML drops the line break behind the tag.
+                let text = text.strip_prefix('\n').unwrap_or(text);
+                if !text.trim().is_empty() {
+                    self.level().blocks.code(text, "");
+                }
+            }
+            Element::Parameter => {
+                self.nearest(|frame| match &mut frame.state {
+                    State::Macro(state) => {
+                        if let Some((_, value)) = state.parameters.last_mut() {
+                            text.clone_into(value);
+                        }
+                        Some(())
+                    }
+                    _ => None,
+                });
+            }
+            Element::PlainTextBody => self.plain_text_body(text),
+            Element::TaskStatus => {
+                let complete = text.trim() == "complete";
+                self.nearest(|frame| match &mut frame.state {
+                    State::Task { done, .. } => {
+                        *done = complete;
+                        Some(())
+                    }
+                    _ => None,
+                });
+            }
+            Element::AdfAttribute => {
+                self.nearest(|frame| match &mut frame.state {
+                    State::AdfNode { panel, .. } => {
+                        // Of all attributes only the type of a panel is one of these words.
+                        if macros::panel_alert(text.trim()).is_some() {
+                            text.trim().clone_into(panel);
+                        }
+                        Some(())
+                    }
+                    _ => None,
+                });
+            }
+            _ => debug_assert!(false, "{name} is not captured"),
+        }
+    }
+
+    fn begin_list(&mut self, start: Option<u32>) -> State<'a> {
+        self.flush();
+        State::List(self.level().blocks.begin_list(start))
+    }
+
+    fn begin_item(&mut self, task: Option<bool>) -> State<'a> {
+        self.flush();
+        let level = self.cells.last_mut().unwrap_or(&mut self.document);
+        let list = self.stack.iter_mut().rev().take(REACH).find_map(|frame| match &mut frame.state {
+            State::List(list) => Some(Some(list)),
+            State::Cell(_) => Some(None),
+            _ => None,
+        });
+        match list.flatten() {
+            Some(list) => {
+                level.blocks.begin_item(list, task);
+                State::Container
+            }
+            None => State::Stray,
+        }
+    }
+
+    fn begin_task(&mut self) {
+        let done = self.nearest(|frame| match &frame.state {
+            State::Task { done, .. } => Some(*done),
+            _ => None,
+        });
+        if matches!(self.begin_item(done), State::Container) {
+            self.nearest(|frame| match &mut frame.state {
+                State::Task { open, .. } => {
+                    *open = true;
+                    Some(())
+                }
+                _ => None,
+            });
+        }
+    }
+
+    fn end_table(&mut self, table: Table) {
+        self.flush();
+        self.tables -= 1;
+        if self.level().blocks.in_cell() {
+            for line in table.flatten() {
+                self.level().blocks.paragraph(&line);
+            }
+            return;
+        }
+        let written = table.write();
+        self.level().blocks.lines(&written.lines);
+        if written.cut > 0 {
+            self.notice("cells of spans cut".to_owned(), written.cut);
+        }
+    }
+
+    fn end_link(&mut self, link: &LinkState) {
+        let page = self.page;
+        if self.level().inline.len() <= link.start
+            && let Some(name) = link.target.name()
+        {
+            self.level().inline.push_text(name);
+        }
+        if link.counts {
+            self.level().inline.end_link(link.target.address(page).as_deref());
+        }
+    }
+
+    /// A link that stands by itself.
+    fn link(&mut self, text: &str, address: Option<&str>) {
+        let counts = self.level().inline.begin_link();
+        self.level().inline.push_text(text);
+        if counts {
+            self.level().inline.end_link(address);
+        }
+    }
+
+    /// Writes the image whose caption begins.
+    fn write_image(&mut self) {
+        let image = self.stack.iter_mut().rev().take(REACH).find_map(|frame| match &mut frame.state {
+            State::Image(image) if !image.written => {
+                image.written = true;
+                Some((image.tag, image.target.clone()))
+            }
+            _ => None,
+        });
+        if let Some((tag, target)) = image {
+            self.show_image(&ImageState { tag, target, written: true });
+        }
+    }
+
+    fn show_image(&mut self, image: &ImageState<'a>) {
+        let attribute =
+            |name: &str| image.tag.attribute(name).map(decode).filter(|value| !value.trim().is_empty());
+        let alt = attribute("ac:alt").or_else(|| attribute("ac:title"));
+        let alt = alt.as_deref().or_else(|| image.target.name()).unwrap_or_default();
+        self.image(alt, image.target.address(self.page).as_deref());
+    }
+
+    fn image(&mut self, alt: &str, address: Option<&str>) {
+        let Some(address) = address else {
+            self.level().inline.push_text(alt);
+            return;
+        };
+        let in_cell = self.level().blocks.in_cell();
+        let mut markdown = String::with_capacity(alt.len() + address.len() + 8);
+        markdown.push_str("![");
+        let alt = alt.split_whitespace().collect::<Vec<_>>().join(" ");
+        escape::push(&mut markdown, &alt, escape::Surroundings { before: Some('['), in_link: true, in_cell });
+        markdown.push_str("](");
+        markdown.push_str(&inline::destination(address, in_cell));
+        markdown.push(')');
+        self.level().inline.push_markdown(&markdown);
+    }
+
+    fn emoticon(&mut self, tag: &Tag<'a>) {
+        let attribute = |name: &str| tag.attribute(name).map(decode).filter(|value| !value.is_empty());
+        let fallback = attribute("ac:emoji-fallback");
+        let legacy = tag.attribute("ac:name").and_then(emoji::legacy);
+        // A fallback like `:smile:` is only a name; the legacy character is better, unless it is the filler
+        // `blue-star` (facts E8).
+        let text = match (fallback, legacy) {
+            (Some(text), Some(legacy))
+                if text.starts_with(':') && tag.attribute("ac:name") != Some("blue-star") =>
+            {
+                Cow::Borrowed(legacy)
+            }
+            (Some(text), _) => text,
+            (None, Some(legacy)) => Cow::Borrowed(legacy),
+            (None, None) => attribute("ac:emoji-shortname").unwrap_or_default(),
+        };
+        self.level().inline.push_text(&text);
+    }
+
+    /// The body of a macro begins.
+    fn begin_body(&mut self) -> State<'a> {
+        let found = self.nearest(|frame| match &mut frame.state {
+            State::Macro(state) => {
+                state.has_body = true;
+                let hidden = state.parameter("hidden") == Some("true");
+                let inline = state.parameter("atlassian-macro-output-type") == Some("INLINE");
+                Some((state.becomes, state.parameter("title").map(str::to_owned), hidden, inline))
+            }
+            _ => None,
+        });
+        let Some((becomes, title, hidden, inline)) = found else {
+            self.flush();
+            return State::None;
+        };
+        if hidden && becomes == Becomes::Body {
+            self.hidden += 1;
+            return State::Hidden;
+        }
+        if inline {
+            return State::Inert;
+        }
+        self.flush();
+        match becomes {
+            Becomes::Alert(alert) => self.level().blocks.begin_quote(Some(alert)),
+            Becomes::Quote => self.level().blocks.begin_quote(None),
+            Becomes::Titled => {
+                self.title(title.as_deref());
+                return State::None;
+            }
+            _ => return State::None,
+        }
+        self.title(title.as_deref());
+        State::Container
+    }
+
+    /// A title in bold, as a paragraph of its own.
+    fn title(&mut self, title: Option<&str>) {
+        if let Some(title) = title {
+            self.level().inline.begin(Mark::Strong);
+            self.level().inline.push_text(title);
+            self.level().inline.end(Mark::Strong);
+            self.flush();
+        }
+    }
+
+    fn plain_text_body(&mut self, text: &str) {
+        let found = self.nearest(|frame| match &mut frame.state {
+            State::Macro(state) => {
+                state.has_body = true;
+                let language = state.parameter("language").map(str::to_owned);
+                let title = state.parameter("title").map(str::to_owned);
+                Some((state.becomes, language, title, state.name.contains("inline")))
+            }
+            _ => None,
+        });
+        let (becomes, language, title, inline) = found.unwrap_or((Becomes::Code(""), None, None, false));
+        if becomes == Becomes::Formula && inline {
+            let span = inline::code_span(text, self.level().blocks.in_cell());
+            self.level().inline.push_markdown(&span);
+            return;
+        }
+        self.flush();
+        self.title(title.as_deref());
+        if text.trim().is_empty() {
+            return;
+        }
+        let language = match becomes {
+            Becomes::Code(fixed) => language.unwrap_or_else(|| fixed.to_owned()),
+            Becomes::Formula => "latex".to_owned(),
+            _ => language.unwrap_or_default(),
+        };
+        self.level().blocks.code(text, &language);
+    }
+
+    /// What a macro without a body shows.
+    fn end_macro(&mut self, state: &MacroState<'a>) {
+        if state.has_body {
+            return;
+        }
+        let page = self.page;
+        match state.becomes {
+            Becomes::Status => {
+                let title = state.parameter("title").unwrap_or_default().to_owned();
+                self.level().inline.push_text(&title);
+            }
+            Becomes::Issue => {
+                if let Some(key) = state.parameter("key") {
+                    let address = format!("{}/browse/{}", page.base_url, targets::encoded(key));
+                    self.link(key, Some(&address));
+                }
+            }
+            Becomes::PageLink if state.target.is_some() => {
+                // `@self` and `@home` name no page to go to.
+                if let Some(name) = state.target.name().filter(|name| !name.starts_with('@')) {
+                    self.link(name, state.target.address(page).as_deref());
+                }
+            }
+            Becomes::FileLink => {
+                let url = state.parameter("url").or_else(|| state.parameter("src")).map(str::to_owned);
+                if state.target.is_some() {
+                    let name = state.target.name().unwrap_or_default().to_owned();
+                    self.link(&name, state.target.address(page).as_deref());
+                } else if let Some(url) = url {
+                    let address = targets::link(&url, page.base_url).map(Cow::into_owned);
+                    self.link(&url, address.as_deref());
+                }
+            }
+            Becomes::Diagram(ending) => {
+                if let Some(name) = state.parameter("diagramName").or_else(|| state.parameter("name")) {
+                    let file =
+                        if name.ends_with(ending) { name.to_owned() } else { format!("{name}{ending}") };
+                    let address = format!(
+                        "{}/wiki/download/attachments/{}/{}",
+                        page.base_url,
+                        targets::encoded(page.id),
+                        targets::encoded(&file)
+                    );
+                    self.image(name, Some(&address));
+                }
+            }
+            Becomes::Formula => {
+                let formula =
+                    state.parameter("body").or_else(|| state.parameter("")).unwrap_or_default().to_owned();
+                if state.name.contains("inline") {
+                    let span = inline::code_span(&formula, self.level().blocks.in_cell());
+                    self.level().inline.push_markdown(&span);
+                } else if !formula.is_empty() {
+                    self.flush();
+                    self.level().blocks.code(&formula, "latex");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn begin_adf_node(&mut self, tag: &Tag<'a>) -> State<'a> {
+        match tag.attribute("type").unwrap_or_default() {
+            "decision-list" => self.begin_list(None),
+            "decision-item" => self.begin_item(None),
+            kind => State::AdfNode { kind, panel: String::new() },
+        }
+    }
+
+    fn begin_adf_content(&mut self) -> State<'a> {
+        self.nearest(|frame| match &mut frame.state {
+            State::Adf { shown } => {
+                *shown = true;
+                Some(())
+            }
+            _ => None,
+        });
+        let panel = self.nearest(|frame| match &frame.state {
+            State::AdfNode { kind: "panel", panel } => Some(Some(panel.clone())),
+            State::AdfNode { .. } | State::Container | State::Adf { .. } => Some(None),
+            _ => None,
+        });
+        self.flush();
+        match panel.flatten() {
+            Some(panel) => {
+                self.level().blocks.begin_quote(macros::panel_alert(&panel));
+                State::Container
+            }
+            None => State::None,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Which characters of a text need a backslash so that they render as themselves, and no others.
+
+use super::entities;
+
+/// What the text stands next to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Surroundings {
+    /// The character before the text in the output; none at the beginning of a line.
+    pub(super) before: Option<char>,
+    /// Whether the text is inside the brackets of a link.
+    pub(super) in_link: bool,
+    /// Whether the text is inside a table cell.
+    pub(super) in_cell: bool,
+}
+
+/// Characters that may need a backslash somewhere inside a line.
+const fn is_special(byte: u8) -> bool {
+    matches!(byte, b'\\' | b'*' | b'_' | b'`' | b'[' | b']' | b'<' | b'&' | b'~' | b'|')
+}
+
+/// Looked up for every byte of every page.
+static SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte: u8 = 0;
+    while byte < 128 {
+        table[byte as usize] = is_special(byte);
+        byte += 1;
+    }
+    table
+};
+
+/// Appends the text with backslashes where they are needed. The beginning of a line is [`line_start`]'s matter.
+pub(super) fn push(output: &mut String, text: &str, surroundings: Surroundings) {
+    let bytes = text.as_bytes();
+    let mut done = 0;
+    let special = |byte: &u8| SPECIAL.get(usize::from(*byte)).copied().unwrap_or(false);
+    while let Some(at) = bytes.get(done..).and_then(|rest| rest.iter().position(special)).map(|at| done + at)
+    {
+        let (head, tail) = (text.get(done..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default());
+        output.push_str(head);
+        let Some(&byte) = bytes.get(at) else { break };
+        // Within the text the character before is read from the text itself.
+        let before =
+            if at == 0 { surroundings.before } else { text.get(..at).and_then(|t| t.chars().next_back()) };
+        if needs_backslash(byte, before, tail, surroundings) {
+            output.push('\\');
+        }
+        output.push(char::from(byte));
+        done = at + 1;
+    }
+    output.push_str(text.get(done..).unwrap_or_default());
+}
+
+/// `after` is the rest of this text; what follows an empty rest is not known and may be anything.
+fn needs_backslash(byte: u8, before: Option<char>, after: &str, surroundings: Surroundings) -> bool {
+    let next = after.chars().next();
+    let space_before = before.is_none_or(char::is_whitespace);
+    let space_after = next.is_some_and(char::is_whitespace);
+    match byte {
+        b'`' => true,
+        b'\\' => next.is_none_or(|c| c.is_ascii_punctuation()),
+        // A mark of emphasis between spaces opens and closes nothing.
+        b'*' => !(space_before && space_after),
+        // The converter never writes `_` as a mark, so an opening one finds no partner if closing ones are escaped.
+        b'_' => !space_before && !next.is_some_and(char::is_alphanumeric),
+        b'~' => !space_before,
+        b'<' => next.is_none_or(|c| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?')),
+        b'&' => next.is_none() || entities::looks_like_reference(after),
+        b'[' => surroundings.in_link || (before.is_none() && is_task_box(after)) || before == Some('!'),
+        // Outside of a link a bracket only matters where a target, a label or a definition follows.
+        b']' => surroundings.in_link || next.is_none_or(|c| matches!(c, '(' | '[' | ':')),
+        b'|' => surroundings.in_cell,
+        _ => false,
+    }
+}
+
+fn is_task_box(after: &str) -> bool {
+    matches!(after.as_bytes(), [b' ' | b'x' | b'X', b']', ..] | [] | [_])
+}
+
+/// Where in a line of escaped text a backslash is needed so that it begins no block; none: nowhere.
+pub(super) fn line_start(line: &str) -> Option<usize> {
+    let bytes = line.as_bytes();
+    let ends_word = |at: usize| bytes.get(at).is_none_or(|byte| matches!(byte, b' ' | b'\n'));
+    match bytes.first()? {
+        b'#' => {
+            let level = bytes.iter().take_while(|byte| **byte == b'#').count();
+            (level <= 6 && ends_word(level)).then_some(0)
+        }
+        b'>' => Some(0),
+        b'=' | b'-' | b'|' | b':' if is_underline(line) => Some(0),
+        b'+' | b'-' | b'*' => ends_word(1).then_some(0),
+        b'~' => line.starts_with("~~~").then_some(0),
+        byte if byte.is_ascii_digit() => {
+            let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            (digits <= 9 && matches!(bytes.get(digits), Some(b'.' | b')')) && ends_word(digits + 1))
+                .then_some(digits)
+        }
+        _ => None,
+    }
+}
+
+/// Whether the line could turn the one before it into a heading or into the head of a table.
+fn is_underline(line: &str) -> bool {
+    let line = line.split('\n').next().unwrap_or_default();
+    line.bytes().all(|byte| matches!(byte, b'=' | b'-' | b'|' | b':' | b' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(text: &str) -> String {
+        let mut output = String::new();
+        push(&mut output, text, Surroundings { before: Some('a'), in_link: false, in_cell: false });
+        output
+    }
+
+    #[test]
+    fn ordinary_prose_has_no_backslashes() {
+        for text in [
+            "It's 5 * 3 = 15, isn't it? (Yes.) #1 & <3 - \"a\" | b",
+            "snake_case_name and C:\\Users\\ada and ~5 km, [see] there; AT&T here",
+            "a < b and b > a! 100 % {x} $y ^z",
+        ] {
+            assert_eq!(escaped(text), text);
+        }
+    }
+
+    #[test]
+    fn what_would_be_read_as_markup_is_escaped() {
+        for (text, expected) in [
+            ("*bold*", "\\*bold\\*"),
+            ("a `code` b", "a \\`code\\` b"),
+            ("[text](url)", "[text\\](url)"),
+            ("<b> </b> <!-- -->", "\\<b> \\</b> \\<!-- -->"),
+            ("&amp; &#65; & AT&T ", "\\&amp; \\&#65; & AT&T "),
+            ("a~~b~~ ", "a\\~\\~b\\~\\~ "),
+            ("x _a_ ", "x _a\\_ "),
+            ("\\* \\a", "\\\\\\* \\a"),
+        ] {
+            assert_eq!(escaped(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_would_begin_a_block_is_found() {
+        for (line, at) in [
+            ("# a", Some(0)),
+            ("####### a", None),
+            ("#a", None),
+            ("#", Some(0)),
+            ("> a", Some(0)),
+            (">a", Some(0)),
+            ("- a", Some(0)),
+            ("-a", None),
+            ("---", Some(0)),
+            ("+", Some(0)),
+            ("* a", Some(0)),
+            ("1. a", Some(1)),
+            ("12) a", Some(2)),
+            ("1.5 a", None),
+            ("1234567890. a", None),
+            ("===", Some(0)),
+            ("= a", None),
+            ("|--|:-:|", Some(0)),
+            ("a", None),
+            ("", None),
+        ] {
+            assert_eq!(line_start(line), at, "{line}");
+        }
+    }
+}

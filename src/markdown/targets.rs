@@ -1,0 +1,150 @@
+//! What links and images point to: `ri:*` identifiers and hrefs turned into addresses.
+
+use std::borrow::Cow;
+
+use super::Page;
+use super::elements::Resource;
+use super::entities::decode;
+use super::tokenizer::Tag;
+
+/// Everything that `ri:*` elements say of one link or image, decoded.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Target {
+    kind: Option<Resource>,
+    title: Option<String>,
+    space: Option<String>,
+    day: Option<String>,
+    file: Option<String>,
+    url: Option<String>,
+    /// Id of the page or content.
+    content: Option<String>,
+    user: Option<String>,
+    /// User name or key of Data Center: shown by nobody and linked to nothing.
+    shortcut: Option<String>,
+    /// Part of the page.
+    pub(super) anchor: Option<String>,
+}
+
+impl Target {
+    /// Takes in one `ri:*` element; a page inside of an attachment says which page holds the file.
+    pub(super) fn add(&mut self, resource: Resource, tag: &Tag<'_>) {
+        let attribute =
+            |name: &str| tag.attribute(name).map(|raw| decode(raw).into_owned()).filter(|v| !v.is_empty());
+        match resource {
+            Resource::Page | Resource::BlogPost => {
+                self.title = attribute("ri:content-title").or(self.title.take());
+                self.space = attribute("ri:space-key").or(self.space.take());
+                self.day = attribute("ri:posting-day").or(self.day.take());
+                self.content = attribute("ri:content-id").or(self.content.take());
+            }
+            Resource::Attachment => self.file = attribute("ri:filename"),
+            Resource::User => self.user = attribute("ri:account-id").or_else(|| attribute("ri:userkey")),
+            Resource::Space => self.space = attribute("ri:space-key"),
+            Resource::Shortcut => self.shortcut = attribute("ri:parameter").or_else(|| attribute("ri:key")),
+            Resource::ContentEntity => self.content = attribute("ri:content-id"),
+            Resource::Url => self.url = attribute("ri:value"),
+        }
+        // Of nested identifiers the outer one says what the target is.
+        self.kind.get_or_insert(resource);
+    }
+
+    pub(super) fn is_some(&self) -> bool {
+        self.kind.is_some()
+    }
+
+    /// The address; none where the page does not say enough, or must not be linked to.
+    pub(super) fn address(&self, page: &Page<'_>) -> Option<String> {
+        let base = page.base_url;
+        let of_page = || match (&self.content, &self.title) {
+            (Some(id), _) => Some(format!("{base}/wiki/pages/viewpage.action?pageId={}", encoded(id))),
+            (None, Some(title)) => {
+                let space = encoded(self.space.as_deref().unwrap_or(page.space_key));
+                let day = self.day.as_deref().map_or(String::new(), |day| format!("/{day}"));
+                Some(format!("{base}/wiki/display/{space}{day}/{}", encoded(title).replace("%20", "+")))
+            }
+            (None, None) => None,
+        };
+        let address = match self.kind {
+            Some(Resource::Page | Resource::BlogPost | Resource::ContentEntity) => of_page(),
+            Some(Resource::Attachment) => match (&self.file, &self.content, &self.title) {
+                // The file's own address needs the id of the page that holds it.
+                (_, None, Some(_)) => of_page(),
+                (Some(file), id, _) => {
+                    let id = encoded(id.as_deref().unwrap_or(page.id));
+                    Some(format!("{base}/wiki/download/attachments/{id}/{}", encoded(file)))
+                }
+                (None, ..) => None,
+            },
+            Some(Resource::User) => {
+                self.user.as_ref().map(|id| format!("{base}/wiki/people/{}", encoded(id)))
+            }
+            Some(Resource::Space) => {
+                self.space.as_ref().map(|key| format!("{base}/wiki/spaces/{}", encoded(key)))
+            }
+            Some(Resource::Url) => self.url.as_deref().and_then(|url| link(url, base)).map(Cow::into_owned),
+            Some(Resource::Shortcut) => None,
+            None => self.anchor.as_ref().map(|_| String::new()),
+        }?;
+        Some(match &self.anchor {
+            Some(anchor) => format!("{address}#{anchor}"),
+            None => address,
+        })
+    }
+
+    /// What is shown where the link has no text of its own.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self.kind {
+            Some(Resource::Page | Resource::BlogPost) => self.title.as_deref(),
+            Some(Resource::Attachment) => self.file.as_deref(),
+            // The storage holds no name of the person (facts E6).
+            Some(Resource::User) => Some("@user"),
+            Some(Resource::Space) => self.space.as_deref(),
+            Some(Resource::Shortcut) => self.shortcut.as_deref(),
+            Some(Resource::Url) => self.url.as_deref(),
+            Some(Resource::ContentEntity) => self.title.as_deref().or(self.content.as_deref()),
+            None => self.anchor.as_deref(),
+        }
+    }
+}
+
+/// The address of an href that may be linked to; relative ones begin at the workspace.
+pub(super) fn link<'a>(href: &'a str, base: &str) -> Option<Cow<'a, str>> {
+    let trimmed = href.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+    // Browsers ignore white space and control characters inside of a scheme.
+    let squeezed: String = trimmed
+        .chars()
+        .filter(|c| !c.is_whitespace() && !c.is_control())
+        .take(12)
+        .collect::<String>()
+        .to_ascii_lowercase();
+    if trimmed.is_empty()
+        || ["javascript:", "data:", "vbscript:"].iter().any(|scheme| squeezed.starts_with(scheme))
+    {
+        return None;
+    }
+    if trimmed.starts_with('/') && !trimmed.starts_with("//") {
+        return Some(Cow::Owned(format!("{base}{trimmed}")));
+    }
+    Some(Cow::Borrowed(trimmed))
+}
+
+/// Percent-encodes a path segment; only RFC 3986's unreserved characters and the colon stay.
+pub(super) fn encoded(segment: &str) -> String {
+    let mut text = String::with_capacity(segment.len());
+    let mut bytes = [0; 4];
+    for c in segment.chars() {
+        if c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~' | ':') {
+            text.push(c);
+        } else {
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                text.push('%');
+                text.extend(
+                    [byte >> 4, byte & 15].map(|digit| {
+                        char::from_digit(u32::from(digit), 16).unwrap_or('0').to_ascii_uppercase()
+                    }),
+                );
+            }
+        }
+    }
+    text
+}
