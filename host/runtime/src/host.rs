@@ -1,0 +1,342 @@
+//! The engine that all tenants of a process share, and the loading of components.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tracing::info;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::bindings::ConfluencePre;
+use crate::client::{self, Client, HttpTimeouts};
+use crate::credential::Credential;
+use crate::egress::Egress;
+use crate::error::{BuildError, LoadError, SourceError};
+use crate::gate::Gate;
+use crate::limits::Limits;
+use crate::retry::RetryPolicy;
+use crate::sandbox::{self, ALLOWED_IMPORTS, State};
+use crate::session::{Artifact, Connector};
+use crate::source::Source;
+use crate::tenant::{Counters, Tenant};
+
+/// The interface that a connector exports.
+pub const CONTRACT: &str = "kai:connector/connector@0.1.0";
+
+/// Largest component file: the Confluence connector has about half a megabyte.
+const LARGEST_COMPONENT: u64 = 64 << 20;
+
+/// How often a computing guest is looked at.
+pub(crate) const EPOCH: Duration = Duration::from_millis(10);
+
+/// Builds a [`Host`]. Every setting has a default that suits production.
+#[derive(Debug, Clone, Default)]
+pub struct HostBuilder {
+    limits: Limits,
+    retry: RetryPolicy,
+    timeouts: HttpTimeouts,
+    allow_local: bool,
+    extra_ca_file: Option<PathBuf>,
+    cache_directory: Option<PathBuf>,
+    pooled_instances: Option<u32>,
+}
+
+impl HostBuilder {
+    /// What one call may use up.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How requests are repeated.
+    #[must_use]
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// How long the parts of a request may take.
+    #[must_use]
+    pub fn http_timeouts(mut self, timeouts: HttpTimeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Allows `http` and private addresses: for test sites only. Default: not allowed.
+    #[must_use]
+    pub fn allow_local(mut self, allow: bool) -> Self {
+        self.allow_local = allow;
+        self
+    }
+
+    /// Trusts the certificate authorities in this PEM file, besides those of the system.
+    #[must_use]
+    pub fn extra_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.extra_ca_file = Some(path.into());
+        self
+    }
+
+    /// Keeps compiled components in this directory, which nobody else may be able to write to: what lies there is run
+    /// as it is. It is made, readable by its owner only, where it does not exist. Default: none are kept.
+    #[must_use]
+    pub fn cache_directory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cache_directory = Some(path.into());
+        self
+    }
+
+    /// Reserves address space for this many calls at once, which makes each start in microseconds; a call beyond them
+    /// is [`CallError::Busy`](crate::CallError::Busy). Takes about 4 GiB of address space (not of memory) each.
+    /// Default: none are reserved, and the number of calls is unbounded.
+    #[must_use]
+    pub fn pooled_instances(mut self, instances: u32) -> Self {
+        self.pooled_instances = Some(instances);
+        self
+    }
+
+    /// Builds the host.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub fn build(self) -> Result<Host, BuildError> {
+        let engine =
+            Engine::new(&self.config()?).map_err(|error| BuildError::Engine(format!("{error:#}")))?;
+        let linker = sandbox::linker(&engine).map_err(|error| BuildError::Engine(format!("{error:#}")))?;
+        let tls = client::tls(self.extra_ca_file.as_deref())?;
+        start_epochs(&engine)?;
+        Ok(Host(Arc::new(Inner {
+            engine,
+            linker,
+            tls,
+            settings: self,
+            gates: Mutex::default(),
+            tenants: Mutex::default(),
+            next_tenant: AtomicU64::new(0),
+        })))
+    }
+
+    fn config(&self) -> Result<Config, BuildError> {
+        let mut config = Config::new();
+        config
+            .epoch_interruption(true)
+            // Proposals that a connector has no use for are only surface.
+            .wasm_multi_memory(false)
+            .wasm_memory64(false);
+        if let Some(directory) = &self.cache_directory {
+            let unusable = |reason: String| BuildError::Cache { path: directory.clone(), reason };
+            create_private(directory).map_err(|error| unusable(error.to_string()))?;
+            let mut cache = CacheConfig::new();
+            cache.with_directory(directory);
+            config.cache(Some(Cache::new(cache).map_err(|error| unusable(format!("{error:#}")))?));
+        }
+        if let Some(instances) = self.pooled_instances {
+            let mut pool = PoolingAllocationConfig::new();
+            pool.total_component_instances(instances)
+                .total_core_instances(instances.saturating_mul(4))
+                .total_memories(instances)
+                .total_tables(instances.saturating_mul(4))
+                .total_stacks(instances)
+                .max_memories_per_component(1)
+                .max_tables_per_component(4)
+                .table_elements(self.limits.table_elements)
+                .max_memory_size(self.limits.memory);
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        }
+        Ok(config)
+    }
+}
+
+/// Loads connectors and runs their calls. Cheap to clone; one serves a whole process.
+#[derive(Clone)]
+pub struct Host(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    /// Never cloned: instances of all components come from this one.
+    linker: Linker<State>,
+    tls: rustls::ClientConfig,
+    settings: HostBuilder,
+    gates: Mutex<HashMap<String, Weak<Gate>>>,
+    tenants: Mutex<HashMap<TenantKey, Weak<Tenant>>>,
+    next_tenant: AtomicU64,
+}
+
+/// Sessions with the same key share connections, credential and statistics.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct TenantKey {
+    site: String,
+    email: String,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Host").field("settings", &self.0.settings).finish_non_exhaustive()
+    }
+}
+
+/// Where a component comes from.
+#[derive(Debug, Clone)]
+pub enum ComponentSource {
+    /// A file.
+    File(PathBuf),
+    /// Its bytes.
+    Bytes(Vec<u8>),
+}
+
+impl Host {
+    /// A host with its defaults changed.
+    #[must_use]
+    pub fn builder() -> HostBuilder {
+        HostBuilder::default()
+    }
+
+    /// Checks and compiles a component; with a warm cache this takes milliseconds. Compiling is not interrupted: load
+    /// only components that were vetted.
+    ///
+    /// # Errors
+    /// See [`LoadError`].
+    pub async fn load(&self, source: ComponentSource) -> Result<Connector, LoadError> {
+        let host = self.clone();
+        let load = tokio::task::spawn_blocking(move || host.load_blocking(source));
+        load.await.map_err(|error| LoadError::Invalid(format!("loading failed: {error}")))?
+    }
+
+    fn load_blocking(&self, source: ComponentSource) -> Result<Connector, LoadError> {
+        let bytes = read(source)?;
+        check_format(&bytes)?;
+        let invalid = |error: wasmtime::Error| LoadError::Invalid(format!("{error:#}"));
+        let component = Component::from_binary(&self.0.engine, &bytes).map_err(invalid)?;
+        let artifact = self.examine(&component, &bytes)?;
+        let pre = self.0.linker.instantiate_pre(&component).map_err(invalid)?;
+        let pre = ConfluencePre::new(pre).map_err(invalid)?;
+        info!(digest = artifact.digest, size = artifact.size, "component loaded");
+        Ok(Connector::new(self.clone(), pre, artifact))
+    }
+
+    fn examine(&self, component: &Component, bytes: &[u8]) -> Result<Artifact, LoadError> {
+        let ty = component.component_type();
+        let imports: Vec<String> = ty.imports(&self.0.engine).map(|(name, _)| name.to_owned()).collect();
+        let exports: Vec<String> = ty.exports(&self.0.engine).map(|(name, _)| name.to_owned()).collect();
+        let allowed = |name: &str| {
+            ALLOWED_IMPORTS
+                .iter()
+                .any(|allowed| name.strip_prefix(allowed).is_some_and(|version| version.starts_with("0.2.")))
+                || name.starts_with("kai:connector/types@")
+        };
+        let foreign: Vec<String> = imports.iter().filter(|name| !allowed(name)).cloned().collect();
+        if !foreign.is_empty() {
+            return Err(LoadError::ForeignImports(foreign));
+        }
+        if !exports.iter().any(|name| name == CONTRACT) {
+            return Err(LoadError::Contract { contract: CONTRACT, exports });
+        }
+        let digest = Sha256::digest(bytes);
+        let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Artifact { digest, size: bytes.len() as u64, imports, exports })
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.0.settings.limits
+    }
+
+    /// The tenant of this account on this site: the living one with its token replaced, or a new one.
+    pub(crate) fn tenant(&self, source: &Source) -> Result<Arc<Tenant>, SourceError> {
+        let settings = &self.0.settings;
+        let egress = Egress::new(&source.base_url, source.cloud_id.as_deref(), settings.allow_local)?;
+        let key = TenantKey { site: egress.site(), email: source.email.clone() };
+        let mut tenants = lock(&self.0.tenants);
+        if let Some(tenant) = tenants.get(&key).and_then(Weak::upgrade) {
+            tenant.credential.rotate(source.api_token.clone());
+            return Ok(tenant);
+        }
+        let client = Client::new(self.0.tls.clone(), settings.timeouts, &egress)
+            .map_err(|error| SourceError::Client(error.to_string()))?;
+        let tenant = Arc::new(Tenant {
+            id: self.0.next_tenant.fetch_add(1, Ordering::Relaxed),
+            credential: Credential::new(source.api_token.clone()),
+            gate: self.gate(egress.site()),
+            egress,
+            client,
+            retry: settings.retry,
+            counters: Counters::default(),
+        });
+        tenants.retain(|_, tenant| tenant.strong_count() > 0);
+        tenants.insert(key, Arc::downgrade(&tenant));
+        Ok(tenant)
+    }
+
+    fn gate(&self, site: String) -> Arc<Gate> {
+        let mut gates = lock(&self.0.gates);
+        if let Some(gate) = gates.get(&site).and_then(Weak::upgrade) {
+            return gate;
+        }
+        gates.retain(|_, gate| gate.strong_count() > 0);
+        let gate = Gate::new();
+        gates.insert(site, Arc::downgrade(&gate));
+        gate
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One thread a process; it ends with the engine.
+fn start_epochs(engine: &Engine) -> Result<(), BuildError> {
+    let engine = engine.weak();
+    let tick = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(EPOCH);
+        }
+    };
+    let thread = std::thread::Builder::new().name("kai-epoch".to_owned()).spawn(tick);
+    thread.map(drop).map_err(|error| BuildError::Engine(format!("no thread for its clock: {error}")))
+}
+
+fn read(source: ComponentSource) -> Result<Vec<u8>, LoadError> {
+    let too_large = |size: u64| LoadError::TooLarge { size, limit: LARGEST_COMPONENT };
+    match source {
+        ComponentSource::Bytes(bytes) if bytes.len() as u64 > LARGEST_COMPONENT => {
+            Err(too_large(bytes.len() as u64))
+        }
+        ComponentSource::Bytes(bytes) => Ok(bytes),
+        ComponentSource::File(path) => {
+            let size = fs::metadata(&path).map(|metadata| metadata.len());
+            let bytes = match size {
+                Ok(size) if size > LARGEST_COMPONENT => return Err(too_large(size)),
+                Ok(_) => fs::read(&path),
+                Err(error) => Err(error),
+            };
+            bytes.map_err(|source| LoadError::Read { path, source })
+        }
+    }
+}
+
+/// The first eight bytes tell what kind of file it is; a text component is none.
+fn check_format(bytes: &[u8]) -> Result<(), LoadError> {
+    if Engine::detect_precompiled(bytes).is_some() {
+        return Err(LoadError::Precompiled);
+    }
+    match bytes.get(..8) {
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Err(LoadError::CoreModule),
+        Some([0, b'a', b's', b'm', ..]) => Ok(()),
+        _ => Err(LoadError::NotWasm),
+    }
+}
+
+/// Makes the directory, for its owner only.
+fn create_private(directory: &std::path::Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}

@@ -1,0 +1,78 @@
+//! What a guest may use up, and which limit it ran into.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What one call may use up. Every limit is a call's own: it starts anew with each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of guest memory. Default 512 MiB: a 64 MiB answer, its parsed form and its Markdown.
+    pub memory: usize,
+    /// Elements of all of the guest's tables. Default 100,000.
+    pub table_elements: usize,
+    /// Handles (requests, bodies, streams, pollables) at once. Default 1,000.
+    pub handles: usize,
+    /// Time that the guest computes, waits left out. Default 60 s; enforced to 10 ms.
+    pub cpu: Duration,
+    /// Time from start to end, waits at the gate and for a Retry-After left out. Default 5 minutes.
+    pub wall: Duration,
+    /// Bytes of a result (and of any text or list that the guest hands to the host). Default 128 MiB.
+    pub result: usize,
+    /// Bytes of the body of one HTTP answer, decompressed. Default 64 MiB.
+    pub response_body: usize,
+    /// Bytes of log lines that are kept of a call; the rest is dropped and counted. Default 16 KiB.
+    pub log: usize,
+    /// HTTP requests of one call. Default 1,000.
+    pub requests: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 512 << 20,
+            table_elements: 100_000,
+            handles: 1_000,
+            cpu: Duration::from_secs(60),
+            wall: Duration::from_secs(300),
+            result: 128 << 20,
+            response_body: 64 << 20,
+            log: 16 << 10,
+            requests: 1_000,
+        }
+    }
+}
+
+/// The limit that a call ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`Limits::memory`].
+    Memory,
+    /// [`Limits::table_elements`].
+    TableElements,
+    /// [`Limits::handles`].
+    Handles,
+    /// [`Limits::cpu`].
+    Cpu,
+    /// [`Limits::wall`].
+    Wall,
+    /// [`Limits::result`].
+    Result,
+    /// The call stack; not adjustable (512 KiB).
+    Stack,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Memory => "memory",
+            Self::TableElements => "table elements",
+            Self::Handles => "handles",
+            Self::Cpu => "computing time",
+            Self::Wall => "running time",
+            Self::Result => "size of the result",
+            Self::Stack => "depth of the call stack",
+        })
+    }
+}

@@ -1,0 +1,261 @@
+//! What an embedder works with: a loaded connector, and a session of one source on it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::stream::{self, Stream};
+use secrecy::SecretString;
+use tokio::task::JoinError;
+use tracing::Instrument as _;
+use wasmtime::Store;
+
+use crate::bindings::{
+    Batch, Carry, Confluence, ConfluencePre, Converted, Cursor, DeltaToken, Descriptor, Document, Error,
+    Partition, Partitions, StoragePage,
+};
+use crate::error::{CallError, SourceError};
+use crate::host::Host;
+use crate::sandbox::{self, Calling, State};
+use crate::source::Source;
+use crate::tenant::{Statistics, Tenant};
+
+/// What is known of a loaded component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Artifact {
+    /// SHA-256 of the file, in hex.
+    pub digest: String,
+    /// Bytes of the file.
+    pub size: u64,
+    /// What it asks for.
+    pub imports: Vec<String>,
+    /// What it offers.
+    pub exports: Vec<String>,
+}
+
+/// A loaded component. Cheap to clone. Each call runs in a fresh instance, so calls may run side by side, and none
+/// sees what another left behind.
+#[derive(Clone)]
+pub struct Connector(Arc<Loaded>);
+
+struct Loaded {
+    host: Host,
+    pre: ConfluencePre<State>,
+    artifact: Artifact,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Connector").field("artifact", &self.0.artifact).finish_non_exhaustive()
+    }
+}
+
+impl Connector {
+    pub(crate) fn new(host: Host, pre: ConfluencePre<State>, artifact: Artifact) -> Self {
+        Self(Arc::new(Loaded { host, pre, artifact }))
+    }
+
+    /// What is known of the component without running it.
+    #[must_use]
+    pub fn artifact(&self) -> &Artifact {
+        &self.0.artifact
+    }
+
+    /// What the connector says of itself.
+    ///
+    /// # Errors
+    /// The call did not come to its end.
+    pub async fn describe(&self) -> Result<Descriptor, CallError> {
+        self.call(None, "describe", move |connector, store| {
+            Box::pin(async move { connector.kai_connector_connector().call_describe(store).await })
+        })
+        .await
+    }
+
+    /// Turns storage format into Markdown. No network.
+    ///
+    /// # Errors
+    /// The page is no text, or the call did not come to its end.
+    pub async fn convert(&self, page: StoragePage) -> Result<Converted, CallError> {
+        let converted = self.call(None, "convert", move |connector, store| {
+            Box::pin(async move { connector.kai_connector_connector().call_convert(store, &page).await })
+        });
+        Ok(converted.await??)
+    }
+
+    /// A session of `source`. Sessions of the same account on the same site share connections and gate; the token of
+    /// the newest is the one that counts. Nothing is sent yet: [`Session::validate`] asks the site.
+    ///
+    /// # Errors
+    /// `base_url` leads nowhere that a session may go.
+    pub fn session(&self, source: Source) -> Result<Session, SourceError> {
+        let tenant = self.0.host.tenant(&source)?;
+        Ok(Session { connector: self.clone(), source: Arc::new(source), tenant })
+    }
+
+    /// Runs a call in a task of its own: a panic in there stays there, and dropping the future ends the call.
+    async fn call<T, F>(
+        &self,
+        tenant: Option<Arc<Tenant>>,
+        name: &'static str,
+        call: F,
+    ) -> Result<T, CallError>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a Confluence, &'a mut Store<State>) -> Calling<'a, T> + Send + 'static,
+    {
+        let loaded = Arc::clone(&self.0);
+        let id = tenant.as_ref().map(|tenant| tenant.id);
+        let span = tracing::debug_span!("call", name, tenant = id);
+        let task = async move { sandbox::run(&loaded.pre, loaded.host.limits(), tenant, call).await };
+        let mut task = AbortOnDrop(tokio::spawn(task.instrument(span)));
+        (&mut task.0).await.map_err(|error: JoinError| CallError::Host(error.to_string()))?
+    }
+}
+
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// One source on one connector. Cheap to clone; every method may run side by side with others. Dropping a method's
+/// future cancels its call.
+#[derive(Clone)]
+pub struct Session {
+    connector: Connector,
+    source: Arc<Source>,
+    tenant: Arc<Tenant>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Session").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Checks the source's fields, then its credential, then that a pinned space is visible.
+    ///
+    /// # Errors
+    /// What is wrong, as [`CallError::Connector`].
+    pub async fn validate(&self) -> Result<(), CallError> {
+        let source = self.lower();
+        self.call("validate", move |connector, store| {
+            Box::pin(async move { connector.kai_connector_connector().call_validate(store, &source).await })
+        })
+        .await
+    }
+
+    /// One page of the spaces that a sync covers; go on with `next`. `scope_path` overrides the source's space.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn list_partitions(
+        &self,
+        scope_path: Option<String>,
+        cursor: Option<Cursor>,
+    ) -> Result<Partitions, CallError> {
+        let source = self.lower();
+        self.call("list-partitions", move |connector, store| {
+            Box::pin(async move {
+                let (scope_path, cursor) = (scope_path.as_deref(), cursor.as_ref());
+                connector
+                    .kai_connector_connector()
+                    .call_list_partitions(store, &source, scope_path, cursor)
+                    .await
+            })
+        })
+        .await
+    }
+
+    /// One stretch of a space's pages: all of them, or those modified after `since`; go on with the batch's `next`.
+    ///
+    /// # Errors
+    /// See [`CallError`]; on [`Error::StaleCursor`] the listing starts over.
+    pub async fn discover(
+        &self,
+        partition: Partition,
+        since: Option<DeltaToken>,
+        carry: Carry,
+        cursor: Option<Cursor>,
+    ) -> Result<Batch, CallError> {
+        let source = self.lower();
+        self.call("discover", move |connector, store| {
+            Box::pin(async move {
+                let (since, cursor) = (since.as_ref(), cursor.as_ref());
+                connector
+                    .kai_connector_connector()
+                    .call_discover(store, &source, &partition, since, carry, cursor)
+                    .await
+            })
+        })
+        .await
+    }
+
+    /// A space's listing from `cursor` to its end, a batch at a time. The next batch is asked for when it is polled
+    /// for, so a slow consumer slows the listing. Ends after an error.
+    pub fn batches(
+        &self,
+        partition: Partition,
+        since: Option<DeltaToken>,
+        carry: Carry,
+        cursor: Option<Cursor>,
+    ) -> impl Stream<Item = Result<Batch, CallError>> + Send + '_ {
+        stream::try_unfold(Some(cursor), move |next| {
+            let (partition, since) = (partition.clone(), since.clone());
+            async move {
+                let Some(cursor) = next else { return Ok(None) };
+                let batch = self.discover(partition, since, carry, cursor).await?;
+                let next = batch.next.clone().map(Some);
+                Ok(Some((batch, next)))
+            }
+        })
+    }
+
+    /// Reads one page.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] only where Confluence names the page as gone.
+    pub async fn fetch(&self, id: String) -> Result<Document, CallError> {
+        let source = self.lower();
+        self.call("fetch", move |connector, store| {
+            Box::pin(async move { connector.kai_connector_connector().call_fetch(store, &source, &id).await })
+        })
+        .await
+    }
+
+    /// Replaces the token in this and every other session of the account; requests that leave from now on carry it.
+    pub fn rotate_token(&self, token: SecretString) {
+        self.tenant.credential.rotate(token);
+    }
+
+    /// What the account's guests did on the network since its first session.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.tenant.statistics()
+    }
+
+    /// Until when the site asked to be left alone, where it did.
+    #[must_use]
+    pub fn paused_until(&self) -> Option<Instant> {
+        self.tenant.gate.closed_until().map(tokio::time::Instant::into_std)
+    }
+
+    fn lower(&self) -> crate::bindings::GuestSource {
+        self.source.lower(self.tenant.credential.stand_in())
+    }
+
+    async fn call<T, F>(&self, name: &'static str, call: F) -> Result<T, CallError>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a Confluence, &'a mut Store<State>) -> Calling<'a, Result<T, Error>>
+            + Send
+            + 'static,
+    {
+        Ok(self.connector.call(Some(Arc::clone(&self.tenant)), name, call).await??)
+    }
+}

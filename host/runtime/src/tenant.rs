@@ -1,0 +1,284 @@
+//! One tenant's way out: every request of its guests is judged, unsealed, queued at the gate, sent and sent again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, DATE, HOST, HeaderName, RETRY_AFTER, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+use wasmtime_wasi_http::Error;
+
+use crate::client::{Answer, Client, Fault};
+use crate::clock::CallClock;
+use crate::credential::Credential;
+use crate::egress::Egress;
+use crate::gate::{Gate, TenantId};
+use crate::retry::RetryPolicy;
+use crate::retry_after;
+
+/// A site's warning that its limit is near (facts D1).
+const NEAR_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-nearlimit");
+
+/// What all sessions of one account on one site share.
+pub(crate) struct Tenant {
+    pub(crate) id: TenantId,
+    pub(crate) credential: Credential,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) egress: Egress,
+    pub(crate) client: Client,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) counters: Counters,
+}
+
+/// What a tenant's guests did on the network since the tenant's first session.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Requests sent, each repetition counted.
+    pub requests: u64,
+    /// Of those, repetitions.
+    pub retries: u64,
+    /// Answers that asked to slow down (429, or 503 with a Retry-After).
+    pub throttled: u64,
+    /// Seconds that those answers asked for.
+    pub throttled_seconds: f64,
+    /// Most requests in flight at once to the site, other tenants' among them.
+    pub max_in_flight: u64,
+    /// Bytes of answers, decompressed.
+    pub bytes: u64,
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    requests: AtomicU64,
+    retries: AtomicU64,
+    throttled: AtomicU64,
+    throttled_milliseconds: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// What the requests of one call have in common.
+pub(crate) struct CallBudget {
+    pub(crate) clock: CallClock,
+    pub(crate) response_body: usize,
+    requests: AtomicU32,
+    waited: Mutex<Duration>,
+}
+
+impl CallBudget {
+    pub(crate) fn new(requests: u32, response_body: usize) -> Self {
+        Self {
+            clock: CallClock::start(),
+            response_body,
+            requests: AtomicU32::new(requests),
+            waited: Mutex::new(Duration::ZERO),
+        }
+    }
+
+    fn take_request(&self) -> bool {
+        let less_one = |left: u32| left.checked_sub(1);
+        self.requests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less_one).is_ok()
+    }
+
+    fn waited(&self) -> Duration {
+        *self.waited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for `future` with the call's clock standing still.
+    async fn wait<F: Future>(&self, future: F) -> F::Output {
+        let began = Instant::now();
+        let _standing_still = self.clock.wait();
+        let output = future.await;
+        *self.waited.lock().unwrap_or_else(PoisonError::into_inner) += began.elapsed();
+        output
+    }
+}
+
+/// What an attempt came to.
+enum Outcome {
+    /// To be handed to the guest.
+    Final(Result<Answer, Fault>),
+    /// The gate is closed for this long now.
+    Throttled(Duration, Answer),
+    /// A fault that may be gone in a moment.
+    Transient(Result<Answer, Fault>),
+}
+
+impl Tenant {
+    /// Sends a guest's request, and sends it again until there is something to tell the guest.
+    pub(crate) async fn send(
+        &self,
+        request: Request<()>,
+        budget: &CallBudget,
+    ) -> Result<Response<Bytes>, Error> {
+        if !budget.take_request() {
+            warn!("request denied: the call has used up its requests");
+            return Err(Error::ConnectionLimitReached);
+        }
+        let url = self.egress.check(request.method(), request.uri()).map_err(|denial| {
+            warn!(%denial, "request denied");
+            Error::HttpRequestDenied
+        })?;
+        let headers = self.headers(request.headers()).ok_or(Error::HttpRequestDenied)?;
+        let (mut failures, mut throttles) = (0, 0);
+        loop {
+            if let Some(closed) = self.closed_for()
+                && (closed > self.retry.longest_wait || budget.waited() + closed > self.retry.total_wait)
+            {
+                return Ok(rate_limited(closed));
+            }
+            let left = self.retry.total_wait.saturating_sub(budget.waited());
+            let turn = tokio::time::timeout(left, self.gate.acquire(self.id));
+            let Ok(permit) = budget.wait(turn).await else {
+                return Ok(rate_limited(self.closed_for().unwrap_or_default()));
+            };
+            Counters::add(&self.counters.requests, 1);
+            let answer = self.client.get(url.clone(), headers.clone(), budget.response_body).await;
+            let outcome = self.judge(answer, throttles + 1);
+            // Closed before the permit goes back, so that nobody slips through in between.
+            if let Outcome::Throttled(wait, _) = &outcome {
+                self.gate.close_for(*wait);
+            }
+            match outcome {
+                Outcome::Final(answer) => {
+                    if answer.is_ok() {
+                        permit.succeeded();
+                    }
+                    return self.hand_over(answer);
+                }
+                Outcome::Throttled(wait, answer) => {
+                    drop(permit);
+                    throttles += 1;
+                    info!(
+                        status = answer.status.as_u16(),
+                        seconds = wait.as_secs_f64(),
+                        "throttled by the site"
+                    );
+                    if throttles >= self.retry.throttled_attempts {
+                        return self.hand_over(Ok(answer));
+                    }
+                }
+                Outcome::Transient(answer) => {
+                    drop(permit);
+                    failures += 1;
+                    let wait = self.retry.backoff_after(failures);
+                    if failures >= self.retry.attempts || budget.waited() + wait > self.retry.total_wait {
+                        return self.hand_over(answer);
+                    }
+                    match &answer {
+                        Ok(answer) => debug!(status = answer.status.as_u16(), "transient answer"),
+                        Err(fault) => debug!(%fault, "transient fault"),
+                    }
+                    budget.wait(tokio::time::sleep(wait)).await;
+                }
+            }
+            Counters::add(&self.counters.retries, 1);
+        }
+    }
+
+    pub(crate) fn statistics(&self) -> Statistics {
+        let counters = &self.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Statistics {
+            requests: read(&counters.requests),
+            retries: read(&counters.retries),
+            throttled: read(&counters.throttled),
+            throttled_seconds: Duration::from_millis(read(&counters.throttled_milliseconds)).as_secs_f64(),
+            max_in_flight: self.gate.high_water() as u64,
+            bytes: read(&counters.bytes),
+        }
+    }
+
+    fn closed_for(&self) -> Option<Duration> {
+        self.gate.closed_until().map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// The guest's headers with the real credential. None where it cannot be put into a header.
+    fn headers(&self, written: &HeaderMap) -> Option<HeaderMap> {
+        let mut headers = written.clone();
+        headers.remove(HOST);
+        if let Some(authorization) = written.get(AUTHORIZATION) {
+            headers.insert(AUTHORIZATION, self.credential.unseal(authorization)?);
+        }
+        Some(headers)
+    }
+
+    fn judge(&self, answer: Result<Answer, Fault>, throttles: u32) -> Outcome {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(fault) if fault.is_transient() => return Outcome::Transient(Err(fault)),
+            Err(fault) => return Outcome::Final(Err(fault)),
+        };
+        Counters::add(&self.counters.bytes, answer.body.len() as u64);
+        if answer.headers.get(NEAR_LIMIT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+        {
+            self.gate.near_limit();
+        }
+        let text = |name: HeaderName| answer.headers.get(name).and_then(|value| value.to_str().ok());
+        let asked = retry_after::wait(text(RETRY_AFTER), text(DATE), SystemTime::now());
+        match (answer.status, asked) {
+            (StatusCode::TOO_MANY_REQUESTS, _) | (StatusCode::SERVICE_UNAVAILABLE, Some(_)) => {
+                let wait = match asked {
+                    Some(asked) => self.retry.with_jitter(asked),
+                    None => self.retry.backoff_after(throttles),
+                };
+                Counters::add(&self.counters.throttled, 1);
+                let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                Counters::add(&self.counters.throttled_milliseconds, milliseconds);
+                Outcome::Throttled(wait, answer)
+            }
+            (StatusCode::NOT_IMPLEMENTED, _) => Outcome::Final(Ok(answer)),
+            (status, _) if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
+                Outcome::Transient(Ok(answer))
+            }
+            _ => Outcome::Final(Ok(answer)),
+        }
+    }
+
+    fn hand_over(&self, answer: Result<Answer, Fault>) -> Result<Response<Bytes>, Error> {
+        let answer = answer.map_err(|fault| {
+            warn!(origin = self.egress.origin(), %fault, "request failed");
+            match fault {
+                Fault::Prohibited(_) => Error::DestinationIpProhibited,
+                Fault::Dns => Error::DnsError { rcode: None, info_code: None },
+                Fault::Refused => Error::ConnectionRefused,
+                Fault::Timeout => Error::HttpResponseTimeout,
+                Fault::Certificate(_) => Error::TlsCertificateError,
+                Fault::TooLarge(cap) => Error::HttpResponseBodySize(Some(cap as u64)),
+                Fault::Broken(reason) => Error::InternalError(Some(reason)),
+            }
+        })?;
+        let mut response = Response::new(answer.body);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        let headers = response.headers_mut();
+        // The body is decompressed and whole; what it was on the wire is of no use to the guest.
+        headers.remove(CONTENT_ENCODING);
+        headers.remove(TRANSFER_ENCODING);
+        headers.remove(CONTENT_LENGTH);
+        let length = response.body().len();
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        Ok(response)
+    }
+}
+
+impl Counters {
+    fn add(counter: &AtomicU64, more: u64) {
+        counter.fetch_add(more, Ordering::Relaxed);
+    }
+}
+
+/// What the site would answer, had it been asked while the gate is closed.
+fn rate_limited(wait: Duration) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    response
+}
