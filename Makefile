@@ -13,11 +13,13 @@ export KAI_COMPONENT := $(COMPONENT)
 help: ## Print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# rustup reads the target from rust-toolchain.toml only when it installs the toolchain, not when that is there already.
 component: ## Build the WebAssembly component
+	@! command -v rustup >/dev/null || rustup --quiet target add wasm32-wasip2
 	$(CARGO) build --locked --quiet --profile component --target wasm32-wasip2 -p confluence-connector
 
 build: component ## Build kai with the component inside (target/debug/kai)
-	$(CARGO) build --locked -p kai
+	$(CARGO) build --locked --workspace
 
 release: component ## Build kai with all optimisations (target/release/kai)
 	$(CARGO) build --locked --release -p kai

@@ -1,0 +1,109 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
+
+/// Your Confluence Cloud as clean Markdown, kept up to date.
+#[derive(Debug, Parser)]
+#[command(name = "kai", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Connector to run instead of the built-in one
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) component: Option<PathBuf>,
+    /// Allow http and private addresses: for a test site
+    #[arg(long, global = true)]
+    pub(crate) allow_local: bool,
+    /// Trust the certificate authorities in this PEM file, too
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// What to log to stderr: off, error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "error")]
+    pub(crate) log: LevelFilter,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Sync a simulated site end to end and show what came of it
+    Demo,
+    /// Check a source: its fields, its credential, its space
+    Validate {
+        /// Registration document (JSON)
+        #[arg(long, value_name = "FILE")]
+        source: PathBuf,
+    },
+    /// Bring the store up to date with a source
+    Sync(Sync),
+    /// Show the documents of the store
+    Documents {
+        /// Data directory
+        #[arg(long, value_name = "DIR", default_value = "kai-data")]
+        data: PathBuf,
+        /// Only of this source
+        #[arg(long, value_name = "ID")]
+        source: Option<String>,
+        /// Only this page
+        #[arg(long, value_name = "PAGE")]
+        id: Option<String>,
+        /// One JSON object a line, with the content
+        #[arg(long)]
+        json: bool,
+    },
+    /// Turn storage format into Markdown
+    Convert {
+        /// Storage format; none or -: stdin
+        file: Option<PathBuf>,
+        /// Title of the page
+        #[arg(long, value_name = "T")]
+        title: String,
+        /// Workspace root, for links
+        #[arg(long, value_name = "U")]
+        base_url: String,
+        /// Id of the page, for links to its attachments
+        #[arg(long, value_name = "ID")]
+        page_id: String,
+        /// Key of its space, for links to pages beside it
+        #[arg(long, value_name = "K")]
+        space_key: String,
+    },
+    /// Show what the component is and what it asks for
+    Inspect,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sync {
+    /// Registration document (JSON)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) source: PathBuf,
+    /// Data directory
+    #[arg(long, value_name = "DIR", default_value = "kai-data")]
+    pub(crate) data: PathBuf,
+    /// Write the documents as files, too: SPACE/Title-ID.md
+    #[arg(long, value_name = "DIR")]
+    pub(crate) markdown: Option<PathBuf>,
+    /// Compare every page, and remove what is gone
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Read this space instead of the source's
+    #[arg(long, value_name = "KEY")]
+    pub(crate) scope_path: Option<String>,
+    /// Remove what is gone however much that is
+    #[arg(long)]
+    pub(crate) confirm_removals: bool,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}

@@ -1,0 +1,283 @@
+//! What the commands do: each takes what it needs, writes results to `out`, and gives the exit code.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Write};
+use std::path::{Path, PathBuf};
+
+use kai::error::{Error, exit};
+use kai::markdown_files;
+use kai::source_file::Registration;
+use kai::store::{Filter, SqliteStore, StoredDocument};
+use kai::summary::Summary;
+use kai::sync::{self, SyncOptions};
+use kai_host::{ComponentSource, Connector, Host, StoragePage};
+use secrecy::SecretString;
+use serde::Serialize;
+
+use crate::arguments::{Common, Sync};
+use crate::progress_bar::{Progress, counted};
+
+/// The connector that is part of this program.
+static BUILT_IN: &[u8] = include_bytes!(env!("KAI_BUILT_IN_COMPONENT"));
+
+/// What comes from the environment; read once, in `main`.
+#[derive(Debug, Default)]
+pub(crate) struct Environment {
+    /// Fills in a missing `api_token`.
+    pub(crate) token: Option<SecretString>,
+    /// Where compiled components are kept.
+    pub(crate) cache_directory: Option<PathBuf>,
+}
+
+/// Loads the connector that the command line names.
+pub(crate) async fn connector(common: &Common, environment: &Environment) -> Result<Connector, Error> {
+    let mut host = Host::builder().allow_local(common.allow_local);
+    if let Some(directory) = &environment.cache_directory {
+        host = host.cache_directory(directory);
+    }
+    if let Some(file) = &common.ca_file {
+        host = host.extra_ca_file(file);
+    }
+    let (name, source) = match &common.component {
+        Some(path) => (path.display().to_string(), ComponentSource::File(path.clone())),
+        None => ("(built in)".to_owned(), ComponentSource::Bytes(BUILT_IN.to_vec())),
+    };
+    host.build()?.load(source).await.map_err(|error| Error::Component { name, error })
+}
+
+pub(crate) async fn validate(
+    connector: &Connector,
+    registration: &Registration,
+    out: &mut impl Write,
+) -> Result<u8, Error> {
+    let session = connector.session(registration.source.clone())?;
+    let call = |error| Error::Call { space: None, error };
+    session.validate().await.map_err(call)?;
+    if let Some(scope) = &registration.scope_path {
+        session.list_partitions(Some(scope.clone()), None).await.map_err(call)?;
+    }
+    let scope =
+        registration.scope().map_or("every visible space".to_owned(), |scope| format!("space {scope}"));
+    print(out, &format!("{} is good: {}, {scope}", registration.source.base_url, registration.source.email));
+    Ok(0)
+}
+
+pub(crate) async fn sync(
+    connector: &Connector,
+    registration: &Registration,
+    arguments: &Sync,
+    out: &mut impl Write,
+) -> Result<u8, Error> {
+    let session = connector.session(registration.source.clone())?;
+    let store = SqliteStore::open(&arguments.data)?;
+    let options = SyncOptions { full: arguments.full, confirm_removals: arguments.confirm_removals };
+    let progress = Progress::new(arguments.quiet);
+    let result = sync::sync(&session, registration, store, options, &progress).await;
+    progress.finish();
+    let (outcome, store) = result?;
+    if arguments.json {
+        print(out, &json(&outcome.summary));
+    } else {
+        print(out, &report(&outcome.summary, &outcome.notices));
+    }
+    // What is in the store is good, also where the run did not come to its end.
+    if let Some(directory) = &arguments.markdown {
+        let files = markdown_files::write(&store, &registration.id(), directory)?;
+        if !arguments.json {
+            let directory = directory.display();
+            let line = format!(
+                "{directory}: {} written, {} unchanged, {} removed",
+                counted(files.written, "file"),
+                files.unchanged,
+                files.removed
+            );
+            print(out, &line);
+        }
+    }
+    match outcome.error {
+        Some(error) => Err(error),
+        None if outcome.summary.documents.failed > 0 => Ok(exit::SOME_FAILED),
+        None => Ok(0),
+    }
+}
+
+/// The summary for people.
+pub(crate) fn report(summary: &Summary, notices: &BTreeMap<String, u64>) -> String {
+    let documents = summary.documents;
+    let mut lines = vec![format!(
+        "{} run {} in {:.1} s: {}, {} written, {} unchanged, {} removed, {} failed",
+        summary.mode.name(),
+        if summary.complete { "complete" } else { "not complete" },
+        summary.seconds,
+        counted(summary.partitions, "space"),
+        counted(documents.upserted, "document"),
+        documents.unchanged,
+        documents.removed,
+        documents.failed,
+    )];
+    let http = summary.http;
+    let mut line = format!(
+        "{}, {} repeated, at most {} in flight, {:.1} MB",
+        counted(http.requests, "request"),
+        http.retries,
+        http.max_in_flight,
+        http.bytes as f64 / 1e6
+    );
+    if http.throttled > 0 {
+        line += &format!(", throttled {} times for {:.0} s", http.throttled, http.throttled_seconds);
+    }
+    lines.push(line);
+    for (what, count) in notices {
+        lines.push(format!("note: {what}: {count}"));
+    }
+    if documents.failed > 0 {
+        lines.push("Pages that failed are tried again by the next run.".to_owned());
+    }
+    lines.join("\n")
+}
+
+pub(crate) fn documents(
+    data: &Path,
+    filter: &Filter,
+    as_json: bool,
+    out: &mut impl Write,
+) -> Result<u8, Error> {
+    let store = SqliteStore::open_for_reading(data)?;
+    if let Some(wanted) = &filter.source_id {
+        let sources = store.sources()?;
+        if !sources.iter().any(|source| source.id == *wanted) {
+            let known = sources.iter().map(|source| {
+                let scope = source.scope.as_deref().map(|scope| format!(" {scope}")).unwrap_or_default();
+                format!("\n  {}  {} {}{scope}", source.id, source.base_url, source.email)
+            });
+            return Err(Error::Usage(format!(
+                "there is no source {wanted} in {}; there are:{}",
+                data.display(),
+                known.collect::<String>()
+            )));
+        }
+    }
+    let mut found = 0_u64;
+    let mut result = Ok(());
+    store.documents(filter, |document| {
+        found += 1;
+        result = if as_json {
+            writeln!(out, "{}", json(&JsonDocument::from(&document)))
+        } else if filter.id.is_some() {
+            out.write_all(document.content.as_bytes())
+        } else {
+            let StoredDocument { id, space_key, version_number, modified_at, title, .. } = &document;
+            writeln!(out, "{id}\t{space_key}\tv{version_number}\t{modified_at}\t{title}")
+        };
+        result.is_ok()
+    })?;
+    // Whoever reads the output has had enough.
+    if result.is_err() {
+        return Ok(0);
+    }
+    match &filter.id {
+        Some(id) if found == 0 => Err(Error::Usage(format!("there is no page {id} in {}", data.display()))),
+        _ => Ok(0),
+    }
+}
+
+/// A document in the shape that others read.
+#[derive(Serialize)]
+struct JsonDocument<'a> {
+    id: &'a str,
+    title: &'a str,
+    mime_type: &'a str,
+    content: &'a str,
+    modified_at: &'a str,
+    metadata: JsonMetadata<'a>,
+}
+
+#[derive(Serialize)]
+struct JsonMetadata<'a> {
+    web_url: &'a str,
+    space_key: &'a str,
+    version_number: u32,
+    created_at: Option<&'a str>,
+    created_by_display_name: Option<&'a str>,
+}
+
+impl<'a> From<&'a StoredDocument> for JsonDocument<'a> {
+    fn from(document: &'a StoredDocument) -> Self {
+        Self {
+            id: &document.id,
+            title: &document.title,
+            mime_type: &document.mime_type,
+            content: &document.content,
+            modified_at: &document.modified_at,
+            metadata: JsonMetadata {
+                web_url: &document.web_url,
+                space_key: &document.space_key,
+                version_number: document.version_number,
+                created_at: document.created_at.as_deref(),
+                created_by_display_name: document.created_by_display_name.as_deref(),
+            },
+        }
+    }
+}
+
+/// Converts one page; notices go to stderr.
+pub(crate) async fn convert(
+    connector: &Connector,
+    file: Option<&Path>,
+    page: StoragePage,
+    out: &mut impl Write,
+) -> Result<u8, Error> {
+    let storage = read_text(file)?;
+    let converted = connector.convert(StoragePage { storage, ..page }).await;
+    let converted = converted.map_err(|error| Error::Call { space: None, error })?;
+    out.write_all(converted.markdown.as_bytes()).ok();
+    for notice in converted.notices {
+        writeln!(io::stderr(), "note: {}: {}", notice.what, notice.count).ok();
+    }
+    Ok(0)
+}
+
+fn read_text(file: Option<&Path>) -> Result<String, Error> {
+    let file = file.filter(|path| *path != Path::new("-"));
+    let mut bytes = Vec::new();
+    let (name, read) = match file {
+        Some(path) => (path, std::fs::read(path).map(|read| bytes = read)),
+        None => (Path::new("stdin"), io::stdin().read_to_end(&mut bytes).map(drop)),
+    };
+    read.map_err(|error| Error::Usage(format!("{} cannot be read: {error}", name.display())))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Error::Usage(format!("{} is not UTF-8 text (byte {at}); storage format is", name.display()))
+    })
+}
+
+pub(crate) async fn inspect(connector: &Connector, out: &mut impl Write) -> Result<u8, Error> {
+    let descriptor = connector.describe().await.map_err(|error| Error::Call { space: None, error })?;
+    let artifact = connector.artifact();
+    let mut text = format!(
+        "kind      {}\nversion   {}\nemits     {}\nacl       {}\nsize      {} bytes\nsha256    {}\n",
+        descriptor.kind,
+        descriptor.version,
+        descriptor.mime_type,
+        descriptor.acl_strategy,
+        artifact.size,
+        artifact.digest
+    );
+    for (what, names) in [("exports", &artifact.exports), ("imports", &artifact.imports)] {
+        for (index, name) in names.iter().enumerate() {
+            text += &format!("{:<9} {name}\n", if index == 0 { what } else { "" });
+        }
+    }
+    print(out, text.trim_end());
+    Ok(0)
+}
+
+/// A line to stdout. Nobody left to read it is no fault.
+pub(crate) fn print(out: &mut impl Write, text: &str) {
+    writeln!(out, "{text}").ok();
+}
+
+fn json(value: &impl Serialize) -> String {
+    // Strings, numbers and maps with string keys: there is nothing that JSON could not hold.
+    serde_json::to_string(value).unwrap_or_default()
+}

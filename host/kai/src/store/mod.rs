@@ -1,0 +1,224 @@
+//! Where documents are kept: what a sync needs of a store, whatever the engine.
+
+mod sqlite;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use kai_host::{Document, Partition, Reference};
+
+pub use self::sqlite::SqliteStore;
+use crate::summary::{DocumentCounts, Mode};
+
+/// Why the store is not usable.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process writes to it.
+    #[error("the data directory {path} is in use by {holder}; wait until that is done, or choose another with --data", path = .path.display())]
+    Locked {
+        /// The data directory.
+        path: PathBuf,
+        /// Who writes to it.
+        holder: String,
+    },
+    /// There is none.
+    #[error("there is no store in {path}; run `kai sync` first, or name its directory with --data", path = .path.display())]
+    Missing {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// It was written by a newer `kai`.
+    #[error("the store in {path} has format {found}, this kai knows {known}: use the newer kai that wrote it", path = .path.display())]
+    Newer {
+        /// The data directory.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest format that this version knows.
+        known: i64,
+    },
+    /// The directory is not usable.
+    #[error("the data directory {path} cannot be used: {error}", path = .path.display())]
+    Directory {
+        /// The data directory.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The database says no.
+    #[error("the store failed: {0}")]
+    Database(String),
+}
+
+/// A registered source as a store knows it. The token is not part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceRecord {
+    /// See [`Registration::id`](crate::source_file::Registration::id).
+    pub id: String,
+    /// Such as `CONFLUENCE`.
+    pub kind: String,
+    /// Workspace root.
+    pub base_url: String,
+    /// Account.
+    pub email: String,
+    /// The one space that is read.
+    pub scope: Option<String>,
+}
+
+/// A run that was begun, or taken up again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Rises with each new run.
+    pub id: i64,
+    /// Which kind it is.
+    pub mode: Mode,
+    /// Whether an earlier process began it.
+    pub resumed: bool,
+}
+
+/// What is known of a space before it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SpaceState {
+    /// Covers everything up to it.
+    pub delta_token: Option<String>,
+    /// Where the listing of this very run stopped.
+    pub checkpoint: Option<Checkpoint>,
+    /// Whether this very run listed it to its end.
+    pub ended: bool,
+}
+
+/// Where a listing stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Goes on there.
+    pub cursor: String,
+    /// What the listing was begun with; the cursor is good for nothing else.
+    pub since: Option<String>,
+}
+
+/// How a batch leaves its space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// More follows.
+    Continues(Checkpoint),
+    /// The listing ended cleanly; the token may be stored.
+    Ended {
+        /// Covers what the listing saw.
+        delta_token: Option<String>,
+    },
+}
+
+/// A page that could not be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedPage {
+    /// Page id.
+    pub id: String,
+    /// Where it is known.
+    pub title: Option<String>,
+    /// Why, for people.
+    pub cause: String,
+}
+
+/// What a batch changes, in the order of the listing.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// New, or in a new version.
+    Document(Document),
+    /// In the version that the store has: title, address and space may differ.
+    Unchanged(Reference),
+    /// Not to be had now.
+    Failed(FailedPage),
+    /// Was in the list of failures and is no page any more.
+    FailureGone(String),
+}
+
+/// A document as it is read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredDocument {
+    /// Which source it belongs to.
+    pub source_id: String,
+    /// Page id.
+    pub id: String,
+    /// Title.
+    pub title: String,
+    /// `text/markdown`.
+    pub mime_type: String,
+    /// The Markdown.
+    pub content: String,
+    /// RFC 3339.
+    pub modified_at: String,
+    /// Where a person reads it.
+    pub web_url: String,
+    /// Key of its space.
+    pub space_key: String,
+    /// Version.
+    pub version_number: u32,
+    /// RFC 3339.
+    pub created_at: Option<String>,
+    /// Where Confluence names the author.
+    pub created_by_display_name: Option<String>,
+}
+
+/// Which documents to read.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of one source.
+    pub source_id: Option<String>,
+    /// One page.
+    pub id: Option<String>,
+}
+
+/// What a sync asks of a store. Each method is one transaction: it happens wholly or not at all, and what it did
+/// survives a crash.
+pub trait Store: Send + 'static {
+    /// Makes the source known.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; likewise below.
+    fn register(&mut self, source: &SourceRecord) -> Result<(), StoreError>;
+
+    /// Begins a run, or takes up the one that did not end. Without a full crawl that ended, every run is full; a full
+    /// run that did not end is never given up for a delta run.
+    fn begin_run(&mut self, source_id: &str, full: bool) -> Result<Run, StoreError>;
+
+    /// What is known of a space.
+    fn space(&self, source_id: &str, run: Run, partition: &Partition) -> Result<SpaceState, StoreError>;
+
+    /// The versions of those of these pages that the store has.
+    fn versions(&self, source_id: &str, ids: &[String]) -> Result<HashMap<String, u32>, StoreError>;
+
+    /// Writes a batch and where its space stands after it.
+    fn commit(
+        &mut self,
+        source_id: &str,
+        run: Run,
+        partition: &Partition,
+        writes: &[Write],
+        progress: &Progress,
+    ) -> Result<DocumentCounts, StoreError>;
+
+    /// Writes what belongs to no listing: pages tried again, pages found by the orphan scan.
+    fn write(&mut self, source_id: &str, run: Run, writes: &[Write]) -> Result<DocumentCounts, StoreError>;
+
+    /// Forgets where the listing of a space stopped.
+    fn restart_space(&mut self, source_id: &str, partition: &Partition) -> Result<(), StoreError>;
+
+    /// Pages that failed in runs before this one and were not written since.
+    fn earlier_failures(&self, source_id: &str, run: Run) -> Result<Vec<FailedPage>, StoreError>;
+
+    /// Documents that a full run did not meet.
+    fn unseen(&self, source_id: &str, run: Run) -> Result<Vec<String>, StoreError>;
+
+    /// Removes documents, and what is known of their failures.
+    fn remove(&mut self, source_id: &str, ids: &[String]) -> Result<u64, StoreError>;
+
+    /// Ends a run for good: the next one is a new one.
+    fn end_run(&mut self, source_id: &str, run: Run) -> Result<(), StoreError>;
+
+    /// Number of documents of a source.
+    fn count(&self, source_id: &str) -> Result<u64, StoreError>;
+
+    /// Each space's delta token, by key.
+    fn delta_tokens(&self, source_id: &str) -> Result<Vec<(String, String)>, StoreError>;
+}

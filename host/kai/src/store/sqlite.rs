@@ -1,0 +1,711 @@
+//! The store as one SQLite database in a data directory, with one writer at a time.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, Transaction, params};
+
+use super::{
+    Checkpoint, FailedPage, Filter, Progress, Run, SourceRecord, SpaceState, Store, StoreError,
+    StoredDocument, Write,
+};
+use crate::summary::{DocumentCounts, Mode};
+use kai_host::{Document, Partition, Reference};
+
+const DATABASE: &str = "kai.sqlite";
+const LOCK: &str = "kai.lock";
+
+/// Newest format that this version reads and writes.
+const FORMAT: i64 = 1;
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// Marks the file as one of ours ("KAI" and a zero).
+const APPLICATION_ID: i64 = 0x4b41_4900;
+
+/// A store in a data directory. Holds the directory's lock until it is dropped, where it was opened for writing.
+#[derive(Debug)]
+pub struct SqliteStore {
+    connection: Connection,
+    _lock: Option<File>,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+impl SqliteStore {
+    /// Opens the store for writing; makes directory and database where they do not exist.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while another process writes to it; otherwise what keeps it from being used.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let unusable = |error| StoreError::Directory { path: directory.to_owned(), error };
+        fs::create_dir_all(directory).map_err(unusable)?;
+        let lock = lock(directory)?;
+        let mut connection = Connection::open(directory.join(DATABASE))?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // With a write-ahead log this survives the end of the process at any moment, and a power cut without damage.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        migrate(&mut connection, directory)?;
+        Ok(Self { connection, _lock: Some(lock) })
+    }
+
+    /// Opens the store for reading, also while another process writes to it.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] where there is none.
+    pub fn open_for_reading(directory: &Path) -> Result<Self, StoreError> {
+        let path = directory.join(DATABASE);
+        if !path.is_file() {
+            return Err(StoreError::Missing { path: directory.to_owned() });
+        }
+        let connection = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        connection.pragma_update(None, "query_only", true)?;
+        let found = format(&connection)?;
+        if found > FORMAT {
+            return Err(StoreError::Newer { path: directory.to_owned(), found, known: FORMAT });
+        }
+        Ok(Self { connection, _lock: None })
+    }
+
+    /// Gives the documents that the filter lets through to `each`, by source and id, until it says no.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn documents(
+        &self,
+        filter: &Filter,
+        mut each: impl FnMut(StoredDocument) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare(
+            "SELECT source_id, id, title, mime_type, content, modified_at, web_url, space_key, version_number,
+                    created_at, created_by
+             FROM documents
+             WHERE (?1 IS NULL OR source_id = ?1) AND (?2 IS NULL OR id = ?2)
+             ORDER BY source_id, length(id), id",
+        )?;
+        let mut rows = statement.query(params![filter.source_id, filter.id])?;
+        while let Some(row) = rows.next()? {
+            if !each(stored_document(row)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The sources of the store.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn sources(&self) -> Result<Vec<SourceRecord>, StoreError> {
+        let mut statement =
+            self.connection.prepare("SELECT id, kind, base_url, email, scope FROM sources ORDER BY id")?;
+        let sources = statement.query_map([], |row| {
+            Ok(SourceRecord {
+                id: row.get(0)?,
+                kind: row.get(1)?,
+                base_url: row.get(2)?,
+                email: row.get(3)?,
+                scope: row.get(4)?,
+            })
+        })?;
+        Ok(sources.collect::<Result<_, _>>()?)
+    }
+}
+
+fn stored_document(row: &Row<'_>) -> rusqlite::Result<StoredDocument> {
+    Ok(StoredDocument {
+        source_id: row.get(0)?,
+        id: row.get(1)?,
+        title: row.get(2)?,
+        mime_type: row.get(3)?,
+        content: row.get(4)?,
+        modified_at: row.get(5)?,
+        web_url: row.get(6)?,
+        space_key: row.get(7)?,
+        version_number: row.get(8)?,
+        created_at: row.get(9)?,
+        created_by_display_name: row.get(10)?,
+    })
+}
+
+/// Takes the directory's lock, which goes with this process however it ends.
+fn lock(directory: &Path) -> Result<File, StoreError> {
+    let unusable = |error| StoreError::Directory { path: directory.to_owned(), error };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(directory.join(LOCK))
+        .map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).ok();
+            let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
+            return Err(StoreError::Locked { path: directory.to_owned(), holder });
+        }
+        Err(TryLockError::Error(error)) => return Err(unusable(error)),
+    }
+    let note = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "process {}", std::process::id()));
+    note.map_err(unusable)?;
+    Ok(file)
+}
+
+fn format(connection: &Connection) -> Result<i64, StoreError> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+fn migrate(connection: &mut Connection, directory: &Path) -> Result<(), StoreError> {
+    let found = format(connection)?;
+    if found > FORMAT {
+        return Err(StoreError::Newer { path: directory.to_owned(), found, known: FORMAT });
+    }
+    if found == 0 {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+impl Store for SqliteStore {
+    fn register(&mut self, source: &SourceRecord) -> Result<(), StoreError> {
+        self.connection.execute(
+            "INSERT INTO sources (id, kind, base_url, email, scope) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (id) DO NOTHING",
+            params![source.id, source.kind, source.base_url, source.email, source.scope],
+        )?;
+        Ok(())
+    }
+
+    fn begin_run(&mut self, source_id: &str, full: bool) -> Result<Run, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let crawls: i64 =
+            transaction
+                .query_row("SELECT full_crawls FROM sources WHERE id = ?1", [source_id], |row| row.get(0))?;
+        let open: Option<(i64, String)> = transaction
+            .query_row(
+                "SELECT id, mode FROM runs WHERE source_id = ?1 AND ended_at IS NULL ORDER BY id DESC LIMIT 1",
+                [source_id],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        let open =
+            open.map(|(id, mode)| (id, if mode == Mode::Full.name() { Mode::Full } else { Mode::Delta }));
+        let wanted = if full || crawls == 0 { Mode::Full } else { Mode::Delta };
+        let run = match open {
+            Some((id, mode)) if mode == Mode::Full || mode == wanted => Run { id, mode, resumed: true },
+            _ => {
+                let now = now();
+                transaction.execute(
+                    "UPDATE runs SET ended_at = ?2 WHERE source_id = ?1 AND ended_at IS NULL",
+                    params![source_id, now],
+                )?;
+                transaction.execute(
+                    "INSERT INTO runs (source_id, mode, begun_at) VALUES (?1, ?2, ?3)",
+                    params![source_id, wanted.name(), now],
+                )?;
+                Run { id: transaction.last_insert_rowid(), mode: wanted, resumed: false }
+            }
+        };
+        transaction.commit()?;
+        Ok(run)
+    }
+
+    fn space(&self, source_id: &str, run: Run, partition: &Partition) -> Result<SpaceState, StoreError> {
+        let state = self
+            .connection
+            .query_row(
+                "SELECT delta_token, cursor, cursor_since, listing_run, ended_run FROM spaces
+                 WHERE source_id = ?1 AND partition_id = ?2",
+                params![source_id, partition.id],
+                |row| {
+                    let cursor: Option<String> = row.get(1)?;
+                    let since: Option<String> = row.get(2)?;
+                    let checkpoint = cursor.map(|cursor| Checkpoint { cursor, since });
+                    let of_this_run = row.get::<_, Option<i64>>(3)? == Some(run.id);
+                    Ok(SpaceState {
+                        delta_token: row.get(0)?,
+                        checkpoint: checkpoint.filter(|_| of_this_run),
+                        ended: row.get::<_, Option<i64>>(4)? == Some(run.id),
+                    })
+                },
+            )
+            .optional()?;
+        Ok(state.unwrap_or_default())
+    }
+
+    fn versions(&self, source_id: &str, ids: &[String]) -> Result<HashMap<String, u32>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT version_number FROM documents WHERE source_id = ?1 AND id = ?2")?;
+        let mut versions = HashMap::new();
+        for id in ids {
+            if let Some(version) = statement.query_row(params![source_id, id], |row| row.get(0)).optional()? {
+                versions.insert(id.clone(), version);
+            }
+        }
+        Ok(versions)
+    }
+
+    fn commit(
+        &mut self,
+        source_id: &str,
+        run: Run,
+        partition: &Partition,
+        writes: &[Write],
+        progress: &Progress,
+    ) -> Result<DocumentCounts, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let counts = write_all(&transaction, source_id, run, writes)?;
+        let (checkpoint, delta_token, ended) = match progress {
+            Progress::Continues(checkpoint) => (Some(checkpoint), None, None),
+            Progress::Ended { delta_token } => (None, delta_token.as_ref(), Some(run.id)),
+        };
+        // A token never moves backwards; tokens sort as text.
+        transaction.prepare_cached(
+            "INSERT INTO spaces (source_id, partition_id, key, delta_token, cursor, cursor_since, listing_run, ended_run)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+             ON CONFLICT (source_id, partition_id) DO UPDATE SET
+                 key = excluded.key,
+                 delta_token = CASE
+                     WHEN excluded.delta_token IS NULL THEN delta_token
+                     ELSE max(coalesce(delta_token, ''), excluded.delta_token)
+                 END,
+                 cursor = excluded.cursor,
+                 cursor_since = excluded.cursor_since,
+                 listing_run = excluded.listing_run,
+                 ended_run = coalesce(excluded.ended_run, ended_run)",
+        )?.execute(params![
+            source_id,
+            partition.id,
+            partition.key,
+            delta_token,
+            checkpoint.map(|checkpoint| &checkpoint.cursor),
+            checkpoint.and_then(|checkpoint| checkpoint.since.as_ref()),
+            run.id,
+            ended,
+        ])?;
+        transaction.commit()?;
+        Ok(counts)
+    }
+
+    fn write(&mut self, source_id: &str, run: Run, writes: &[Write]) -> Result<DocumentCounts, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let counts = write_all(&transaction, source_id, run, writes)?;
+        transaction.commit()?;
+        Ok(counts)
+    }
+
+    fn restart_space(&mut self, source_id: &str, partition: &Partition) -> Result<(), StoreError> {
+        self.connection.execute(
+            "UPDATE spaces SET cursor = NULL, cursor_since = NULL WHERE source_id = ?1 AND partition_id = ?2",
+            params![source_id, partition.id],
+        )?;
+        Ok(())
+    }
+
+    fn earlier_failures(&self, source_id: &str, run: Run) -> Result<Vec<FailedPage>, StoreError> {
+        let mut statement = self.connection.prepare(
+            "SELECT id, title, cause FROM failures WHERE source_id = ?1 AND last_run <> ?2 ORDER BY id",
+        )?;
+        let failures = statement.query_map(params![source_id, run.id], |row| {
+            Ok(FailedPage { id: row.get(0)?, title: row.get(1)?, cause: row.get(2)? })
+        })?;
+        Ok(failures.collect::<Result<_, _>>()?)
+    }
+
+    fn unseen(&self, source_id: &str, run: Run) -> Result<Vec<String>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT id FROM documents WHERE source_id = ?1 AND seen_run <> ?2 ORDER BY id")?;
+        let ids = statement.query_map(params![source_id, run.id], |row| row.get(0))?;
+        Ok(ids.collect::<Result<_, _>>()?)
+    }
+
+    fn remove(&mut self, source_id: &str, ids: &[String]) -> Result<u64, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let mut removed = 0;
+        {
+            let mut document =
+                transaction.prepare_cached("DELETE FROM documents WHERE source_id = ?1 AND id = ?2")?;
+            let mut failure =
+                transaction.prepare_cached("DELETE FROM failures WHERE source_id = ?1 AND id = ?2")?;
+            for id in ids {
+                removed += document.execute(params![source_id, id])? as u64;
+                failure.execute(params![source_id, id])?;
+            }
+        }
+        transaction.commit()?;
+        Ok(removed)
+    }
+
+    fn end_run(&mut self, source_id: &str, run: Run) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        transaction.execute("UPDATE runs SET ended_at = ?2 WHERE id = ?1", params![run.id, now()])?;
+        if run.mode == Mode::Full {
+            transaction
+                .execute("UPDATE sources SET full_crawls = full_crawls + 1 WHERE id = ?1", [source_id])?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn count(&self, source_id: &str) -> Result<u64, StoreError> {
+        let count = self.connection.query_row(
+            "SELECT count(*) FROM documents WHERE source_id = ?1",
+            [source_id],
+            |row| row.get::<_, i64>(0),
+        )?;
+        Ok(count.unsigned_abs())
+    }
+
+    fn delta_tokens(&self, source_id: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let mut statement = self.connection.prepare(
+            "SELECT key, delta_token FROM spaces WHERE source_id = ?1 AND delta_token IS NOT NULL ORDER BY key",
+        )?;
+        let tokens = statement.query_map([source_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(tokens.collect::<Result<_, _>>()?)
+    }
+}
+
+fn write_all(
+    transaction: &Transaction<'_>,
+    source_id: &str,
+    run: Run,
+    writes: &[Write],
+) -> Result<DocumentCounts, StoreError> {
+    let mut counts = DocumentCounts::default();
+    for write in writes {
+        match write {
+            Write::Document(document) => {
+                if upsert(transaction, source_id, run, document)? {
+                    counts.upserted += 1;
+                } else {
+                    counts.unchanged += 1;
+                }
+                forget_failure(transaction, source_id, &document.reference.id)?;
+            }
+            Write::Unchanged(reference) => {
+                refresh(transaction, source_id, run, reference)?;
+                counts.unchanged += 1;
+            }
+            Write::Failed(page) => {
+                fail(transaction, source_id, run, page)?;
+                counts.failed += 1;
+            }
+            Write::FailureGone(id) => forget_failure(transaction, source_id, id)?,
+        }
+    }
+    Ok(counts)
+}
+
+/// Writes the document unless the store has this version or a newer one; then it only counts as met. Whether it was
+/// written.
+fn upsert(
+    transaction: &Transaction<'_>,
+    source_id: &str,
+    run: Run,
+    document: &Document,
+) -> Result<bool, StoreError> {
+    let reference = &document.reference;
+    let written = transaction
+        .prepare_cached(
+            "INSERT INTO documents (source_id, id, title, mime_type, content, modified_at, web_url, space_key,
+                                    version_number, created_at, created_by, seen_run)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             ON CONFLICT (source_id, id) DO UPDATE SET
+                 title = excluded.title, mime_type = excluded.mime_type, content = excluded.content,
+                 modified_at = excluded.modified_at, web_url = excluded.web_url, space_key = excluded.space_key,
+                 version_number = excluded.version_number, created_at = excluded.created_at,
+                 created_by = excluded.created_by, seen_run = excluded.seen_run
+             WHERE excluded.version_number > version_number",
+        )?
+        .execute(params![
+            source_id,
+            reference.id,
+            reference.title,
+            document.mime_type,
+            document.content,
+            reference.modified_at,
+            reference.metadata.web_url,
+            reference.metadata.space_key,
+            reference.metadata.version_number,
+            reference.metadata.created_at,
+            reference.metadata.created_by_display_name,
+            run.id,
+        ])?;
+    if written == 0 {
+        refresh(transaction, source_id, run, reference)?;
+    }
+    Ok(written > 0)
+}
+
+/// Marks a document as met by this run, and takes over what changes without a new version: a move changes space and
+/// address.
+fn refresh(
+    transaction: &Transaction<'_>,
+    source_id: &str,
+    run: Run,
+    reference: &Reference,
+) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached("UPDATE documents SET seen_run = ?3 WHERE source_id = ?1 AND id = ?2")?
+        .execute(params![source_id, reference.id, run.id])?;
+    transaction
+        .prepare_cached(
+            "UPDATE documents SET title = ?3, web_url = ?4, space_key = ?5
+             WHERE source_id = ?1 AND id = ?2 AND version_number = ?6
+               AND (title <> ?3 OR web_url <> ?4 OR space_key <> ?5)",
+        )?
+        .execute(params![
+            source_id,
+            reference.id,
+            reference.title,
+            reference.metadata.web_url,
+            reference.metadata.space_key,
+            reference.metadata.version_number,
+        ])?;
+    Ok(())
+}
+
+/// Keeps the failure, and the document as it was: a page that cannot be read is not gone.
+fn fail(
+    transaction: &Transaction<'_>,
+    source_id: &str,
+    run: Run,
+    page: &FailedPage,
+) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO failures (source_id, id, title, cause, last_run) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (source_id, id) DO UPDATE SET
+                 title = coalesce(excluded.title, title), cause = excluded.cause, attempts = attempts + 1,
+                 last_run = excluded.last_run",
+        )?
+        .execute(params![source_id, page.id, page.title, page.cause, run.id])?;
+    transaction
+        .prepare_cached("UPDATE documents SET seen_run = ?3 WHERE source_id = ?1 AND id = ?2")?
+        .execute(params![source_id, page.id, run.id])?;
+    Ok(())
+}
+
+fn forget_failure(transaction: &Transaction<'_>, source_id: &str, id: &str) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached("DELETE FROM failures WHERE source_id = ?1 AND id = ?2")?
+        .execute(params![source_id, id])?;
+    Ok(())
+}
+
+fn now() -> String {
+    chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kai_host::Metadata;
+
+    const SOURCE: &str = "source";
+
+    fn open(directory: &Path) -> SqliteStore {
+        let mut store = SqliteStore::open(directory).unwrap();
+        store
+            .register(&SourceRecord {
+                id: SOURCE.into(),
+                kind: "CONFLUENCE".into(),
+                base_url: "https://a.example".into(),
+                email: "e".into(),
+                scope: None,
+            })
+            .unwrap();
+        store
+    }
+
+    fn space() -> Partition {
+        Partition { id: "1".into(), key: "ENG".into(), name: "Engineering".into() }
+    }
+
+    fn document(id: &str, version_number: u32, content: &str) -> Write {
+        Write::Document(Document {
+            reference: reference(id, version_number),
+            mime_type: "text/markdown".into(),
+            content: content.into(),
+        })
+    }
+
+    fn reference(id: &str, version_number: u32) -> Reference {
+        Reference {
+            id: id.into(),
+            title: format!("Page {id}"),
+            modified_at: "2026-01-01T00:00:00.000Z".into(),
+            metadata: Metadata {
+                web_url: format!("https://a.example/{id}"),
+                space_key: "ENG".into(),
+                version_number,
+                created_at: None,
+                created_by_display_name: None,
+            },
+        }
+    }
+
+    fn contents(store: &SqliteStore) -> Vec<(String, u32, String)> {
+        let mut found = Vec::new();
+        store
+            .documents(&Filter::default(), |document| {
+                found.push((document.id, document.version_number, document.content));
+                true
+            })
+            .unwrap();
+        found
+    }
+
+    fn ended(token: &str) -> Progress {
+        Progress::Ended { delta_token: Some(token.into()) }
+    }
+
+    #[test]
+    fn a_batch_and_its_checkpoint_survive_together() {
+        let directory = tempfile::tempdir().unwrap();
+        let checkpoint = Checkpoint { cursor: "c1".into(), since: None };
+        let run = {
+            let mut store = open(directory.path());
+            let run = store.begin_run(SOURCE, false).unwrap();
+            assert_eq!((run.mode, run.resumed), (Mode::Full, false));
+            let progress = Progress::Continues(checkpoint.clone());
+            let counts = store.commit(SOURCE, run, &space(), &[document("7", 1, "a")], &progress).unwrap();
+            assert_eq!(counts, DocumentCounts { upserted: 1, ..DocumentCounts::default() });
+            run
+        };
+        let mut store = open(directory.path());
+        let again = store.begin_run(SOURCE, false).unwrap();
+        assert_eq!(again, Run { resumed: true, ..run });
+        let state = store.space(SOURCE, again, &space()).unwrap();
+        assert_eq!(state, SpaceState { delta_token: None, checkpoint: Some(checkpoint), ended: false });
+        assert_eq!(contents(&store), [("7".to_owned(), 1, "a".to_owned())]);
+        store.commit(SOURCE, again, &space(), &[], &ended("t1")).unwrap();
+        store.end_run(SOURCE, again).unwrap();
+        let next = store.begin_run(SOURCE, false).unwrap();
+        assert_eq!((next.mode, next.resumed), (Mode::Delta, false));
+        assert_eq!(
+            store.space(SOURCE, next, &space()).unwrap(),
+            SpaceState { delta_token: Some("t1".into()), checkpoint: None, ended: false }
+        );
+    }
+
+    #[test]
+    fn a_full_run_that_did_not_end_is_not_given_up_for_a_delta_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = open(directory.path());
+        let first = store.begin_run(SOURCE, false).unwrap();
+        store.end_run(SOURCE, first).unwrap();
+        let full = store.begin_run(SOURCE, true).unwrap();
+        assert_eq!(store.begin_run(SOURCE, false).unwrap(), Run { resumed: true, ..full });
+        store.end_run(SOURCE, full).unwrap();
+        let delta = store.begin_run(SOURCE, false).unwrap();
+        let wanted = store.begin_run(SOURCE, true).unwrap();
+        assert_eq!((delta.mode, wanted.mode, wanted.resumed), (Mode::Delta, Mode::Full, false));
+    }
+
+    #[test]
+    fn tokens_and_versions_never_move_backwards() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = open(directory.path());
+        let run = store.begin_run(SOURCE, false).unwrap();
+        store.commit(SOURCE, run, &space(), &[document("7", 5, "new")], &ended("2026-02")).unwrap();
+        let counts =
+            store.commit(SOURCE, run, &space(), &[document("7", 4, "old")], &ended("2026-01")).unwrap();
+        assert_eq!((counts.upserted, counts.unchanged), (0, 1));
+        assert_eq!(contents(&store), [("7".to_owned(), 5, "new".to_owned())]);
+        store.commit(SOURCE, run, &space(), &[], &Progress::Ended { delta_token: None }).unwrap();
+        assert_eq!(store.delta_tokens(SOURCE).unwrap(), [("ENG".to_owned(), "2026-02".to_owned())]);
+    }
+
+    #[test]
+    fn a_page_that_moved_gets_its_new_address_without_a_new_version() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = open(directory.path());
+        let run = store.begin_run(SOURCE, false).unwrap();
+        store.write(SOURCE, run, &[document("7", 1, "a")]).unwrap();
+        let mut moved = reference("7", 1);
+        moved.metadata.space_key = "OPS".into();
+        store.write(SOURCE, run, &[Write::Unchanged(moved)]).unwrap();
+        let mut keys = Vec::new();
+        store
+            .documents(&Filter::default(), |document| {
+                keys.push(document.space_key);
+                true
+            })
+            .unwrap();
+        assert_eq!(keys, ["OPS"]);
+    }
+
+    #[test]
+    fn a_failure_keeps_the_document_and_goes_with_its_success() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = open(directory.path());
+        let first = store.begin_run(SOURCE, false).unwrap();
+        let failed = FailedPage { id: "7".into(), title: None, cause: "too large".into() };
+        store.write(SOURCE, first, &[document("7", 1, "a")]).unwrap();
+        store.end_run(SOURCE, first).unwrap();
+        let second = store.begin_run(SOURCE, true).unwrap();
+        store.write(SOURCE, second, &[Write::Failed(failed.clone())]).unwrap();
+        assert_eq!(store.earlier_failures(SOURCE, second).unwrap(), []);
+        assert_eq!(store.unseen(SOURCE, second).unwrap(), Vec::<String>::new());
+        assert_eq!(contents(&store).len(), 1);
+        store.end_run(SOURCE, second).unwrap();
+        let third = store.begin_run(SOURCE, true).unwrap();
+        assert_eq!(store.earlier_failures(SOURCE, third).unwrap(), [failed]);
+        assert_eq!(store.unseen(SOURCE, third).unwrap(), ["7"]);
+        store.write(SOURCE, third, &[document("7", 2, "b")]).unwrap();
+        assert_eq!(store.earlier_failures(SOURCE, Run { id: 99, ..third }).unwrap(), []);
+    }
+
+    #[test]
+    fn a_second_writer_is_told_who_the_first_is_and_readers_are_let_in() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = open(directory.path());
+        let refused = SqliteStore::open(directory.path()).unwrap_err();
+        assert!(refused.to_string().contains(&format!("process {}", std::process::id())), "{refused}");
+        assert_eq!(SqliteStore::open_for_reading(directory.path()).unwrap().sources().unwrap().len(), 1);
+        drop(first);
+        SqliteStore::open(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_store_of_a_newer_format_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(open(directory.path()));
+        let connection = Connection::open(directory.path().join(DATABASE)).unwrap();
+        connection.pragma_update(None, "user_version", FORMAT + 1).unwrap();
+        drop(connection);
+        for refused in [SqliteStore::open(directory.path()), SqliteStore::open_for_reading(directory.path())]
+        {
+            assert!(matches!(refused, Err(StoreError::Newer { found: 2, .. })));
+        }
+    }
+
+    #[test]
+    fn reading_where_there_is_no_store_makes_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("nothing");
+        assert!(matches!(SqliteStore::open_for_reading(&missing), Err(StoreError::Missing { .. })));
+        assert!(!missing.exists());
+    }
+}
