@@ -426,6 +426,9 @@ fn space_pages(state: &State, id: &str, query: &Query) -> Result<Answer, Answer>
         },
         |page| page.id,
     )?;
+    if format.is_some() && slice.rows.iter().any(|page| page.broken) {
+        return Err(Answer::html(500, "Internal Server Error"));
+    }
     let results = slice.rows.into_iter().map(|page| page_json(space, page, format)).collect();
     Ok(envelope(state, &format!("/wiki/api/v2/spaces/{space_id}/pages"), query, results, slice.next))
 }
@@ -447,6 +450,9 @@ fn page(state: &State, id: &str, query: &Query) -> Result<Answer, Answer> {
         state.find(id).filter(|page| !page.restricted && (page.status != PageStatus::Draft || drafts));
     let found = found.and_then(|page| Some((page, state.space(page.space).filter(|space| space.visible)?)));
     let Some((page, space)) = found else { return Err(Answer::not_found("page", id)) };
+    if format.is_some() && page.broken {
+        return Err(Answer::html(500, "Internal Server Error"));
+    }
     let mut body = page_json(space, page, format);
     if let Some(links) = body.get_mut("_links").and_then(Value::as_object_mut) {
         links.insert("base".to_owned(), format!("{}/wiki", state.base_url).into());

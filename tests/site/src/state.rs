@@ -168,6 +168,7 @@ pub(crate) struct Page {
     pub(crate) title: String,
     pub(crate) status: PageStatus,
     pub(crate) restricted: bool,
+    pub(crate) broken: bool,
     pub(crate) version: u32,
     pub(crate) created: i64,
     pub(crate) modified: i64,
@@ -279,6 +280,7 @@ impl State {
             title: storage_text::title(self.world.seed, number),
             status,
             restricted: false,
+            broken: false,
             version,
             created,
             modified,
@@ -365,6 +367,7 @@ impl State {
             title: title.to_owned(),
             status: PageStatus::Current,
             restricted: false,
+            broken: false,
             version: 1,
             created: now,
             modified: now,
@@ -421,6 +424,11 @@ impl State {
     /// Takes the page from the account's sight, or gives it back: absent from listings, 404 by id.
     pub fn set_restricted(&mut self, id: &str, restricted: bool) -> bool {
         self.change(id, |page| page.restricted = restricted)
+    }
+
+    /// Makes every answer that would hold the page's body a 500, listings included, or mends it (facts B5).
+    pub fn set_broken(&mut self, id: &str, broken: bool) -> bool {
+        self.change(id, |page| page.broken = broken)
     }
 
     /// Removes the page for good.

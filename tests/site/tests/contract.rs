@@ -1,4 +1,10 @@
 //! Answers have the form that Atlassian's own description gives them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests are test code too, which clippy does not see"
+)]
 
 mod common;
 

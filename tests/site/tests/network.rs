@@ -1,4 +1,10 @@
 //! Faults, and what the site counts.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests are test code too, which clippy does not see"
+)]
 
 mod common;
 
@@ -46,10 +52,10 @@ async fn requests_are_counted() {
 #[tokio::test]
 async fn requests_in_flight_are_counted() {
     let site = site().await;
-    site.set_latency(Duration::from_millis(150));
+    site.set_latency(Duration::from_millis(400));
     let start = Instant::now();
     tokio::join!(get(&site, SPACES), get(&site, SPACES), get(&site, SPACES), get(&site, SPACES));
-    assert!(start.elapsed() >= Duration::from_millis(150));
+    assert!(start.elapsed() >= Duration::from_millis(400));
     let seen = site.statistics();
     assert_eq!((seen.max_in_flight, seen.in_flight), (4, 0));
     site.set_latency(Duration::ZERO);
@@ -79,10 +85,10 @@ async fn retry_after_has_all_forms_and_is_remembered() {
     assert_eq!(header(RetryAfter::Seconds(0.0)).await.as_deref(), Some("0"));
     assert_eq!(get(&site, SPACES).await.0, 200);
     assert_eq!(site.statistics().during_retry_after, 0);
-    assert_eq!(header(RetryAfter::Seconds(0.3)).await.as_deref(), Some("0.3"));
+    assert_eq!(header(RetryAfter::Seconds(1.5)).await.as_deref(), Some("1.5"));
     get(&site, SPACES).await;
     assert_eq!(site.statistics().during_retry_after, 1);
-    tokio::time::sleep(Duration::from_millis(320)).await;
+    tokio::time::sleep(Duration::from_millis(1520)).await;
     get(&site, SPACES).await;
     assert_eq!(site.statistics().during_retry_after, 1);
     let date = header(RetryAfter::Date(Duration::from_secs(60))).await.unwrap();
@@ -109,13 +115,13 @@ async fn faults_are_what_they_say() {
     let response = send(&site, SPACES).await.unwrap();
     assert_eq!(response.status(), 200);
     assert!(response.bytes().await.is_err());
-    once(Fault::SlowBody(Duration::from_millis(200)));
+    once(Fault::SlowBody(Duration::from_millis(1000)));
     let start = Instant::now();
     let response = send(&site, SPACES).await.unwrap();
-    assert!(start.elapsed() < Duration::from_millis(150), "the head is not slow");
+    assert!(start.elapsed() < Duration::from_millis(900), "the head is not slow");
     assert_eq!(site.statistics().in_flight, 1);
     let body = response.bytes().await.unwrap();
-    assert!(start.elapsed() >= Duration::from_millis(200));
+    assert!(start.elapsed() >= Duration::from_millis(1000));
     assert!(serde_json::from_slice::<serde_json::Value>(&body).is_ok());
     once(Fault::Stall(Duration::from_millis(100)));
     let start = Instant::now();
