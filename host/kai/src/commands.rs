@@ -148,12 +148,12 @@ pub(crate) fn documents(
         if !sources.iter().any(|source| source.id == *wanted) {
             let known = sources.iter().map(|source| {
                 let scope = source.scope.as_deref().map(|scope| format!(" {scope}")).unwrap_or_default();
-                format!("\n  {}  {} {}{scope}", source.id, source.base_url, source.email)
+                format!("{} ({} {}{scope})", source.id, source.base_url, source.email)
             });
             return Err(Error::Usage(format!(
-                "there is no source {wanted} in {}; there are:{}",
+                "there is no source {wanted} in {}; there are: {}",
                 data.display(),
-                known.collect::<String>()
+                known.collect::<Vec<_>>().join(", ")
             )));
         }
     }

@@ -1,0 +1,448 @@
+//! The program as its users meet it: exit codes, output, and what bad input leaves behind.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use confluence_site::{PageStatus, Site};
+use serde_json::{Value, json};
+
+/// A directory with a source file, a data directory, and a cache that all tests share.
+struct Bench {
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        std::fs::write(self.path(name), text).unwrap();
+        self.path(name).display().to_string()
+    }
+
+    fn source(&self, fields: &Value) -> String {
+        self.write("source.json", &source_text(fields))
+    }
+
+    fn kai(&self, arguments: &[&str]) -> Output {
+        self.kai_with(arguments, "")
+    }
+
+    fn kai_with(&self, arguments: &[&str], stdin: &str) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_kai"))
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+            .env_remove("KAI_API_TOKEN")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+}
+
+fn source_text(fields: &Value) -> String {
+    let mut document = json!({
+        "kind": "CONFLUENCE", "base_url": "https://acme.example", "email": Site::EMAIL, "api_token": Site::TOKEN,
+    });
+    for (field, value) in fields.as_object().unwrap() {
+        document[field] = value.clone();
+    }
+    document.to_string()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[track_caller]
+fn assert_exit(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "stdout: {}\nstderr: {}", stdout(output), stderr(output));
+}
+
+/// The command fails with this code and one message that holds all of these.
+#[track_caller]
+fn assert_refused(output: &Output, code: i32, told: &[&str]) {
+    assert_exit(output, code);
+    let message = stderr(output);
+    assert!(message.starts_with("kai: ") && message.trim_end().lines().count() == 1, "{message}");
+    for part in told {
+        assert!(message.contains(part), "{part:?} is not in {message}");
+    }
+    assert!(!message.contains(Site::TOKEN), "{message}");
+}
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+async fn site() -> Site {
+    Site::builder().spaces(3).pages(60).start().await.unwrap()
+}
+
+/// The program runs in a process of its own; the site needs this one's threads meanwhile.
+async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+#[tokio::test]
+async fn sync_and_documents_speak_json_in_the_shapes_that_others_read() {
+    let site = site().await;
+    let truth: BTreeSet<String> =
+        site.with_state(|state| state.visible_pages().into_iter().map(|page| page.id).collect());
+    let base_url = site.base_url();
+    blocking(move || {
+        let bench = Bench::new();
+        let source = bench.source(&json!({"base_url": base_url}));
+        let sync = ["sync", "--source", &source, "--data", "D", "--allow-local", "--json"];
+        let output = bench.kai(&sync);
+        assert_exit(&output, 0);
+        let summary: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!(
+            keys(&summary),
+            BTreeSet::from([
+                "mode",
+                "complete",
+                "partitions",
+                "documents",
+                "http",
+                "seconds",
+                "delta_tokens"
+            ])
+        );
+        assert_eq!((&summary["mode"], &summary["complete"]), (&json!("full"), &json!(true)));
+        assert_eq!(summary["partitions"], 3);
+        assert_eq!(summary["documents"], json!({"upserted": 60, "unchanged": 0, "removed": 0, "failed": 0}));
+        assert_eq!(
+            keys(&summary["http"]),
+            BTreeSet::from([
+                "requests",
+                "retries",
+                "throttled",
+                "throttled_seconds",
+                "max_in_flight",
+                "bytes"
+            ])
+        );
+        assert_eq!(keys(&summary["delta_tokens"]), BTreeSet::from(["ENG", "OPS", "~712020ada"]));
+
+        let output = bench.kai(&["documents", "--data", "D", "--json"]);
+        assert_exit(&output, 0);
+        let mut found = BTreeSet::new();
+        for line in stdout(&output).lines() {
+            let document: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(
+                keys(&document),
+                BTreeSet::from(["id", "title", "mime_type", "content", "modified_at", "metadata"])
+            );
+            assert_eq!(
+                keys(&document["metadata"]),
+                BTreeSet::from([
+                    "web_url",
+                    "space_key",
+                    "version_number",
+                    "created_at",
+                    "created_by_display_name"
+                ])
+            );
+            found.insert(document["id"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(found, truth);
+
+        let output = bench.kai(&sync);
+        assert_exit(&output, 0);
+        let summary: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        assert_eq!(summary["mode"], "delta");
+        assert_eq!(summary["documents"]["upserted"], 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn documents_are_shown_one_by_one_and_as_a_list() {
+    let site = site().await;
+    let page = site.with_state(|state| state.visible_pages().swap_remove(0));
+    let base_url = site.base_url();
+    blocking(move || {
+        let bench = Bench::new();
+        let source = bench.source(&json!({"base_url": base_url}));
+        assert_exit(&bench.kai(&["sync", "--source", &source, "--allow-local", "--quiet"]), 0);
+        let list = stdout(&bench.kai(&["documents"]));
+        assert_eq!(list.lines().count(), 60);
+        assert!(list.contains(&page.title), "{list}");
+        let one = stdout(&bench.kai(&["documents", "--id", &page.id]));
+        assert!(one.starts_with("# "), "{one}");
+        assert_refused(&bench.kai(&["documents", "--id", "999"]), 2, &["no page 999"]);
+        assert_refused(
+            &bench.kai(&["documents", "--source", "nope"]),
+            2,
+            &["no source nope", "http://127.0.0.1"],
+        );
+        assert_refused(
+            &bench.kai(&["documents", "--data", "elsewhere"]),
+            1,
+            &["no store in elsewhere", "kai sync"],
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn markdown_files_follow_the_documents() {
+    let site = site().await;
+    let base_url = site.base_url();
+    let (renamed, purged) = site.with_state(|state| {
+        let mut pages = state.visible_pages();
+        (pages.swap_remove(4), pages.swap_remove(9))
+    });
+    let bench = std::sync::Arc::new(Bench::new());
+    let source = bench.source(&json!({"base_url": base_url}));
+    let run = |full: bool| {
+        let (bench, source) = (std::sync::Arc::clone(&bench), source.clone());
+        blocking(move || {
+            let mut arguments = vec!["sync", "--source", &source, "--allow-local", "--markdown", "files"];
+            if full {
+                arguments.push("--full");
+            }
+            let output = bench.kai(&arguments);
+            assert_exit(&output, 0);
+            stdout(&output)
+        })
+    };
+    let files = || {
+        let mut files = BTreeSet::new();
+        for space in std::fs::read_dir(bench.path("files")).unwrap() {
+            let space = space.unwrap().path();
+            if space.is_dir() {
+                files.extend(std::fs::read_dir(space).unwrap().map(|file| file.unwrap().path()));
+            }
+        }
+        files
+    };
+    assert!(run(false).await.contains("files: 60 files written, 0 unchanged, 0 removed"));
+    let first = files();
+    assert_eq!(first.len(), 60);
+    let path =
+        first.iter().find(|path| path.to_string_lossy().ends_with(&format!("-{}.md", renamed.id))).unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.starts_with("---\nid: ") && text.contains("\n---\n\n# "), "{text}");
+    let touched = std::fs::metadata(path).unwrap().modified().unwrap();
+
+    assert!(run(false).await.contains("0 files written, 60 unchanged, 0 removed"));
+    assert_eq!(std::fs::metadata(path).unwrap().modified().unwrap(), touched);
+
+    std::fs::write(bench.path("files/mine.txt"), "mine").unwrap();
+    site.with_state(|state| {
+        state.rename(&renamed.id, "Another / name");
+        state.purge(&purged.id);
+    });
+    assert!(run(true).await.contains("1 file written, 58 unchanged, 2 removed"));
+    let last = files();
+    assert_eq!(last.len(), 59);
+    assert!(last.iter().any(|path| path.ends_with(format!("Another - name-{}.md", renamed.id))), "{last:?}");
+    assert!(bench.path("files/mine.txt").exists());
+}
+
+#[test]
+fn a_bad_source_file_is_refused_and_leaves_the_store_empty() {
+    let bench = Bench::new();
+    let cases: [(String, &[&str]); 12] = [
+        (bench.path("missing.json").display().to_string(), &["missing.json", "cannot be read"]),
+        (bench.write("text.json", "base_url: x"), &["text.json", "not JSON", "line 1"]),
+        (
+            bench.write("unknown.json", &source_text(&json!({"space": "ENG"}))),
+            &["unknown field `space`", "space_key"],
+        ),
+        (bench.write("lacking.json", r#"{"kind":"CONFLUENCE"}"#), &["missing field `base_url`"]),
+        (bench.write("kind.json", &source_text(&json!({"kind": "JIRA"}))), &["kind", "CONFLUENCE"]),
+        (
+            bench.write("http.json", &source_text(&json!({"base_url": "http://acme.example"}))),
+            &["base_url", "https"],
+        ),
+        (
+            bench.write("api.json", &source_text(&json!({"base_url": "https://acme.example/wiki/api/v2"}))),
+            &["base_url", "/wiki/api/v2"],
+        ),
+        (
+            bench.write("user.json", &source_text(&json!({"base_url": "https://ada:pass@acme.example"}))),
+            &["base_url", "user information"],
+        ),
+        (
+            bench.write("host.json", &source_text(&json!({"base_url": "acme.example"}))),
+            &["base_url", "https://"],
+        ),
+        (
+            bench.write("local.json", &source_text(&json!({"base_url": "https://169.254.169.254"}))),
+            &["base_url", "169.254.169.254", "private"],
+        ),
+        (bench.write("email.json", &source_text(&json!({"email": ""}))), &["email is empty"]),
+        (bench.write("token.json", &source_text(&json!({"api_token": ""}))), &["api_token", "KAI_API_TOKEN"]),
+    ];
+    for (file, told) in &cases {
+        for command in ["validate", "sync"] {
+            assert_refused(&bench.kai(&[command, "--source", file]), 2, told);
+        }
+    }
+    // A sync opens the store before it asks the site, but writes nothing into it.
+    let documents = bench.kai(&["documents"]);
+    assert!(stdout(&documents).is_empty());
+}
+
+#[test]
+fn a_bad_component_file_is_refused_by_name() {
+    let bench = Bench::new();
+    let source = bench.source(&json!({}));
+    let module = bench.path("module.wasm");
+    std::fs::write(&module, b"\0asm\x01\0\0\0").unwrap();
+    bench.write("text.wasm", "hello");
+    for (file, told) in [
+        ("missing.wasm", "cannot be read"),
+        ("text.wasm", "not WebAssembly"),
+        ("module.wasm", "core WebAssembly module"),
+    ] {
+        for arguments in [
+            vec!["inspect", "--component", file],
+            vec!["sync", "--source", &source, "--component", file],
+            vec!["validate", "--source", &source, "--component", file],
+        ] {
+            assert_refused(&bench.kai(&arguments), 2, &[file, told]);
+        }
+    }
+    assert!(!bench.path("kai-data").exists());
+}
+
+#[tokio::test]
+async fn a_rejected_credential_an_unknown_space_and_an_unreachable_site_have_their_own_exit_codes() {
+    let site = site().await;
+    let base_url = site.base_url();
+    blocking(move || {
+        let bench = Bench::new();
+        let cases: [(Value, i32, &[&str]); 4] = [
+            (json!({"base_url": base_url, "api_token": "wrong"}), 3, &["authentication", "api_token"]),
+            (json!({"base_url": base_url, "email": "eve@acme.example"}), 3, &["authentication", "email"]),
+            (json!({"base_url": base_url, "space_key": "NOPE"}), 4, &["space NOPE", "space_key"]),
+            (json!({"base_url": "http://127.0.0.1:9"}), 6, &["http://127.0.0.1:9", "refuses connections"]),
+        ];
+        for (fields, code, told) in cases {
+            let source = bench.source(&fields);
+            assert_refused(&bench.kai(&["validate", "--source", &source, "--allow-local"]), code, told);
+            let output = bench.kai(&["sync", "--source", &source, "--allow-local", "--json"]);
+            assert_exit(&output, code);
+            assert!(told.iter().all(|part| stderr(&output).contains(part)), "{}", stderr(&output));
+            let summary: Value = serde_json::from_str(&stdout(&output)).unwrap();
+            assert_eq!(summary["complete"], false);
+        }
+        let good = bench.source(&json!({"base_url": base_url}));
+        let output = bench.kai(&["validate", "--source", &good, "--allow-local"]);
+        assert_exit(&output, 0);
+        assert!(stdout(&output).contains("is good"));
+        // The store is as it was: there is nothing in it.
+        assert!(stdout(&bench.kai(&["documents", "--json"])).is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_that_fails_makes_the_exit_code_seven_and_the_rest_is_there() {
+    let site = site().await;
+    let base_url = site.base_url();
+    site.with_state(|state| {
+        let id = state.visible_pages().swap_remove(5).id;
+        state.set_broken(&id, true);
+        let other = state.visible_pages().swap_remove(6).id;
+        state.set_status(&other, PageStatus::Archived);
+    });
+    blocking(move || {
+        let bench = Bench::new();
+        let source = bench.source(&json!({"base_url": base_url}));
+        let output = bench.kai(&["sync", "--source", &source, "--allow-local", "--quiet"]);
+        assert_exit(&output, 7);
+        assert!(stdout(&output).contains("1 failed"), "{}", stdout(&output));
+        assert!(stderr(&output).is_empty(), "{}", stderr(&output));
+        assert_eq!(stdout(&bench.kai(&["documents"])).lines().count(), 58);
+    })
+    .await;
+}
+
+#[test]
+fn the_token_may_come_from_the_environment() {
+    let bench = Bench::new();
+    let source = bench.write(
+        "source.json",
+        r#"{"kind":"CONFLUENCE","base_url":"https://169.254.169.254","email":"ada@acme.example"}"#,
+    );
+    assert_refused(&bench.kai(&["validate", "--source", &source]), 2, &["api_token is missing"]);
+    let output = Command::new(env!("CARGO_BIN_EXE_kai"))
+        .args(["validate", "--source", &source])
+        .env("KAI_API_TOKEN", Site::TOKEN)
+        .output()
+        .unwrap();
+    assert_refused(&output, 2, &["private address"]);
+}
+
+#[test]
+fn convert_turns_storage_on_stdin_or_in_a_file_into_markdown() {
+    let bench = Bench::new();
+    let page = ["--title", "T", "--base-url", "https://acme.example", "--page-id", "1", "--space-key", "ENG"];
+    let convert =
+        |file: &[&str], stdin: &str| bench.kai_with(&[&["convert"], file, page.as_slice()].concat(), stdin);
+    let storage = "<p>Hello <strong>world</strong></p><ac:structured-macro ac:name=\"odd\"><ac:rich-text-body><p>x</p></ac:rich-text-body></ac:structured-macro>";
+    let output = convert(&[], storage);
+    assert_exit(&output, 0);
+    assert_eq!(stdout(&output), "# T\n\nHello **world**\n\nx\n");
+    assert_eq!(stderr(&output), "note: unknown macro: odd: 1\n");
+    let file = bench.write("page.xml", storage);
+    assert_eq!(stdout(&convert(&[&file], "")), stdout(&output));
+    assert_refused(&convert(&["missing.xml"], ""), 2, &["missing.xml"]);
+    std::fs::write(bench.path("binary.xml"), [0xff, 0xfe, 0x00]).unwrap();
+    assert_refused(&convert(&["binary.xml"], ""), 2, &["binary.xml", "UTF-8"]);
+}
+
+#[test]
+fn inspect_shows_what_the_component_is_and_asks_for() {
+    let output = Bench::new().kai(&["inspect"]);
+    assert_exit(&output, 0);
+    let text = stdout(&output);
+    for part in
+        ["CONFLUENCE", "kai:connector/connector@0.1.0", "wasi:http/outgoing-handler@0.2", "sha256", "bytes"]
+    {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(!text.contains("wasi:filesystem") && !text.contains("wasi:sockets"));
+}
+
+#[tokio::test]
+async fn a_second_writer_is_refused_and_told_who_the_first_is() {
+    let bench = Bench::new();
+    let store = kai::store::SqliteStore::open(&bench.path("kai-data")).unwrap();
+    let source = bench.source(&json!({"base_url": "http://127.0.0.1:9"}));
+    let holder = format!("process {}", std::process::id());
+    assert_refused(&bench.kai(&["sync", "--source", &source, "--allow-local"]), 1, &["in use", &holder]);
+    drop(store);
+}
+
+#[test]
+fn usage_errors_exit_with_two() {
+    let bench = Bench::new();
+    for arguments in [&["sync"][..], &["frobnicate"], &["documents", "--bogus"], &[]] {
+        assert_exit(&bench.kai(arguments), 2);
+    }
+    assert_exit(&bench.kai(&["--help"]), 0);
+    assert_exit(&bench.kai(&["--version"]), 0);
+}
