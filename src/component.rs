@@ -1,11 +1,6 @@
 //! The component's exports: maps the contract's types to the crate's own and back, and nothing else.
 
-#[expect(
-    unsafe_code,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "generated from wit/connector.wit, which holds the documentation"
-)]
+#[expect(unsafe_code, reason = "generated from wit/connector.wit, which holds the documentation")]
 mod bindings {
     wit_bindgen::generate!({ path: "wit", world: "confluence", generate_all });
     use super::Component;

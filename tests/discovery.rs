@@ -1,5 +1,7 @@
 //! What the walk over a space asks for and what it yields, against a site that lives in memory.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 

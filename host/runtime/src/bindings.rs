@@ -1,13 +1,6 @@
-//! Generated from `wit/connector.wit`, which holds the documentation: the contract's types and the typed exports.
+//! The contract's types and the typed exports, generated from `wit/connector.wit`.
 
-#![expect(
-    missing_docs,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "generated"
-)]
+#![expect(missing_docs, reason = "generated; wit/connector.wit holds the documentation")]
 
 wasmtime::component::bindgen!({
     path: "../../wit",

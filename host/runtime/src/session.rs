@@ -175,7 +175,7 @@ impl Session {
     /// One stretch of a space's pages: all of them, or those modified after `since`; go on with the batch's `next`.
     ///
     /// # Errors
-    /// See [`CallError`]; on [`Error::StaleCursor`] the listing starts over.
+    /// See [`CallError`]; on `Error::StaleCursor` the listing starts over.
     pub async fn discover(
         &self,
         partition: Partition,
@@ -219,7 +219,7 @@ impl Session {
     /// Reads one page.
     ///
     /// # Errors
-    /// [`Error::NotFound`] only where Confluence names the page as gone.
+    /// `Error::NotFound` only where Confluence names the page as gone.
     pub async fn fetch(&self, id: String) -> Result<Document, CallError> {
         let source = self.lower();
         self.call("fetch", move |connector, store| {

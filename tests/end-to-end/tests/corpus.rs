@@ -1,7 +1,7 @@
 //! Real pages (`../shared/corpus`, where it is present): each converts through the component, and a site that serves
 //! them syncs.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 mod support;
 

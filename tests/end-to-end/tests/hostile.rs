@@ -1,7 +1,7 @@
 //! Components that loop, allocate, trap and worse: each fails its own call in bounded time, with an error that says
 //! why, while another tenant's sync goes on undisturbed.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing)]
 
 mod support;
 
