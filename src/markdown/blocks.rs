@@ -8,15 +8,25 @@ const DEEPEST: usize = 24;
 /// What the lines of a block are indented with.
 #[derive(Debug)]
 struct Container {
-    /// Before the first line; taken by it.
+    /// Before the first line; taken by it. As long as it waits, the container has left no trace.
     first: Option<String>,
-    /// Before every other line.
-    rest: &'static str,
-    /// How many spaces `rest` is short of the marker's width (for numbers of more than one digit).
+    /// The box of a task, behind `first`: only a paragraph can carry it.
+    task_box: &'static str,
+    /// The line of an alert, before the first block.
+    alert: Option<&'static str>,
+    /// Whether it follows what is before it without a blank line.
+    tight: bool,
+    /// By how many spaces an item's marker is wider than a bullet.
     wider: usize,
     /// Whether the container holds a block already.
     filled: bool,
     kind: ContainerKind,
+    /// The list that it is an item of.
+    list: Option<usize>,
+    /// The list whose item ended last in this container, if nothing followed it.
+    item_ended: Option<usize>,
+    /// Whether that item was empty: it cannot be gone on with.
+    item_was_empty: bool,
     /// The list that ended last in this container, if nothing followed it.
     last_list: Option<LastList>,
 }
@@ -40,7 +50,11 @@ pub(super) struct List {
     /// The number of the next item; none for bullets.
     pub(super) number: Option<u32>,
     alternate: bool,
-    items: u32,
+    pub(super) items: u32,
+    /// How far the content of the last item is indented.
+    width: usize,
+    /// Tells it from the other lists of the page.
+    id: usize,
 }
 
 /// Where blocks go.
@@ -52,6 +66,8 @@ pub(super) struct Blocks {
     containers: Vec<Container>,
     /// Containers beyond [`DEEPEST`], which leave no trace.
     too_deep: usize,
+    /// How many lists have begun.
+    lists: usize,
     /// Whether the last block was a paragraph in an item, which a tight list may follow without a blank line.
     after_paragraph: bool,
 }
@@ -61,8 +77,9 @@ impl Blocks {
         Self {
             text: String::new(),
             in_cell,
-            containers: vec![Container::new(ContainerKind::Document, None, "", 0)],
+            containers: vec![Container::new(ContainerKind::Document, None, 0)],
             too_deep: 0,
+            lists: 0,
             after_paragraph: false,
         }
     }
@@ -84,7 +101,7 @@ impl Blocks {
         if text.is_empty() {
             return;
         }
-        self.begin_block();
+        self.begin_block(true);
         if self.in_cell {
             self.text.push_str(text);
             return;
@@ -93,7 +110,7 @@ impl Blocks {
             if number > 0 {
                 self.line_prefix(false);
             }
-            let line = line.trim_start();
+            let line = line.trim_start_matches(' ');
             let at = escape::line_start(line).unwrap_or(0);
             let (head, tail) = line.split_at_checked(at).unwrap_or(("", line));
             self.text.push_str(head);
@@ -116,18 +133,18 @@ impl Blocks {
             self.paragraph(&line);
             return;
         }
-        self.begin_block();
+        self.begin_block(false);
         for _ in 0..level.clamp(1, 6) {
             self.text.push('#');
         }
         self.text.push(' ');
-        // A run of `#` at the end would be taken for decoration.
+        // A run of `#` at the end would be taken for decoration, unless it touches a word.
         let kept = line.trim_end_matches('#');
         self.text.push_str(kept);
-        if kept.len() < line.len() {
+        if kept.len() < line.len() && (kept.is_empty() || kept.ends_with(' ')) {
             self.text.push('\\');
-            self.text.push_str(line.get(kept.len()..).unwrap_or_default());
         }
+        self.text.push_str(line.get(kept.len()..).unwrap_or_default());
         self.text.push('\n');
     }
 
@@ -136,7 +153,7 @@ impl Blocks {
         if lines.is_empty() {
             return;
         }
-        self.begin_block();
+        self.begin_block(false);
         for (number, line) in lines.trim_end_matches('\n').split('\n').enumerate() {
             if number > 0 {
                 self.line_prefix(false);
@@ -152,24 +169,26 @@ impl Blocks {
         }
         let directly_in_item =
             self.containers.last().is_some_and(|c| c.kind == ContainerKind::Item && !c.filled);
-        self.begin_block();
+        self.begin_block(false);
         // `- ---` is a rule and no item.
         self.text.push_str(if directly_in_item { "***\n" } else { "---\n" });
     }
 
     /// A code block. In a cell, a code span a line.
     pub(super) fn code(&mut self, code: &str, language: &str) {
-        let code = code.strip_suffix('\n').unwrap_or(code);
+        // As an XML reader does: every kind of line end is one `\n`. A NUL would be replaced by a Markdown reader.
+        let code = code.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "");
+        let code = code.strip_suffix('\n').unwrap_or(&code);
         if self.in_cell {
             let spans: Vec<String> = code
                 .lines()
-                .map(|line| super::inline::code_span(line, true))
-                .filter(|span| !span.is_empty())
+                .filter(|line| !line.trim().is_empty())
+                .map(|line| super::inline::code_span(line.trim_end(), true))
                 .collect();
             self.paragraph(&spans.join("<br>"));
             return;
         }
-        self.begin_block();
+        self.begin_block(false);
         let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
         let fence = "`".repeat((longest + 1).max(3));
         self.text.push_str(&fence);
@@ -177,10 +196,8 @@ impl Blocks {
         self.text.push('\n');
         if !code.is_empty() {
             for line in code.split('\n') {
-                let line = line.strip_suffix('\r').unwrap_or(line);
                 self.line_prefix(line.is_empty());
-                // A NUL would be replaced, a lone carriage return would end the line for a Markdown reader.
-                self.text.extend(line.chars().filter(|c| !matches!(c, '\0' | '\r')));
+                self.text.push_str(line);
                 self.text.push('\n');
             }
         }
@@ -190,21 +207,10 @@ impl Blocks {
     }
 
     /// A quote begins; `alert` is the kind of GitHub's alerts.
-    pub(super) fn begin_quote(&mut self, alert: Option<&str>) {
-        if !self.push(ContainerKind::Quote, Some("> ".to_owned()), "> ", 0) {
-            return;
-        }
-        if let Some(alert) = alert {
-            self.begin_block();
-            self.text.push_str("[!");
-            self.text.push_str(alert);
-            self.text.push_str("]\n");
-            if let Some(container) = self.containers.last_mut() {
-                // The first block follows without a blank line.
-                container.first = Some("> ".to_owned());
-                container.filled = false;
-            }
-        }
+    pub(super) fn begin_quote(&mut self, alert: Option<&'static str>) {
+        let mut container = Container::new(ContainerKind::Quote, Some("> ".to_owned()), 0);
+        container.alert = alert;
+        self.push(container);
     }
 
     /// A quote or an item ends.
@@ -219,12 +225,16 @@ impl Blocks {
         // An empty item still shows its marker; an empty quote shows nothing.
         let empty_item = self.containers.last().is_some_and(|c| c.kind == ContainerKind::Item && !c.filled);
         if empty_item {
-            self.begin_block();
+            self.begin_block(false);
             let end = self.text.trim_end_matches(' ').len();
             self.text.truncate(end);
             self.text.push('\n');
         }
-        self.containers.pop();
+        let ended = self.containers.pop();
+        if let Some(container) = self.containers.last_mut() {
+            container.item_ended = ended.and_then(|ended| ended.list);
+            container.item_was_empty = empty_item;
+        }
         self.after_paragraph = false;
     }
 
@@ -233,7 +243,8 @@ impl Blocks {
         let last = self.containers.last().and_then(|container| container.last_list);
         // Two lists in a row would become one: the second takes the other marker.
         let alternate = last.is_some_and(|last| last.ordered == start.is_some() && !last.alternate);
-        List { number: start, alternate, items: 0 }
+        self.lists += 1;
+        List { number: start, alternate, items: 0, width: 0, id: self.lists }
     }
 
     /// A list ends.
@@ -248,9 +259,8 @@ impl Blocks {
 
     /// An item begins; `task` says whether it is a done or an open task.
     pub(super) fn begin_item(&mut self, list: &mut List, task: Option<bool>) {
-        let first_of_list = list.items == 0;
         list.items = list.items.saturating_add(1);
-        let mut marker = match &mut list.number {
+        let marker = match &mut list.number {
             Some(number) => {
                 let marker = format!("{number}{} ", if list.alternate { ')' } else { '.' });
                 *number = number.saturating_add(1).min(999_999_999);
@@ -258,56 +268,58 @@ impl Blocks {
             }
             None => (if list.alternate { "* " } else { "- " }).to_owned(),
         };
-        let width = marker.len();
-        match task {
-            Some(true) => marker.push_str("[x] "),
-            Some(false) => marker.push_str("[ ] "),
-            None => {}
-        }
-        if self.in_cell || self.containers.len() > DEEPEST {
-            self.too_deep += usize::from(!self.in_cell);
-            return;
-        }
+        list.width = marker.len();
         // Between items, and between an item's own text and its list, there is no blank line; a numbered list that
         // does not begin with 1 needs one behind a paragraph.
         let starts_at_one = list.number.is_none_or(|next| next == 2);
         let parent_is_item = self.containers.last().is_some_and(|c| c.kind == ContainerKind::Item);
-        let tight = !first_of_list || (parent_is_item && self.after_paragraph && starts_at_one);
-        if !tight {
-            self.separate();
-        }
-        if let Some(container) = self.containers.last_mut() {
-            container.filled = true;
-            container.last_list = None;
-        }
-        self.after_paragraph = false;
-        self.containers.push(Container::new(
-            ContainerKind::Item,
-            Some(marker),
-            "  ",
-            width.saturating_sub(2),
-        ));
+        // Text between two items ends their list.
+        let follows_item =
+            list.items > 1 && self.containers.last().is_some_and(|c| c.item_ended == Some(list.id));
+        let tight = follows_item || (parent_is_item && self.after_paragraph && starts_at_one);
+        let mut container = Container::new(ContainerKind::Item, Some(marker), list.width.saturating_sub(2));
+        container.tight = tight;
+        container.list = Some(list.id);
+        container.task_box = match task {
+            Some(true) => "[x] ",
+            Some(false) => "[ ] ",
+            None => "",
+        };
+        self.push(container);
     }
 
-    fn push(&mut self, kind: ContainerKind, first: Option<String>, rest: &'static str, wider: usize) -> bool {
-        if self.in_cell {
+    /// Goes on with the last item of the list: a list that stands between two items belongs to the first of them.
+    /// Answers whether that could be; if so, it has to end like any other.
+    pub(super) fn resume_item(&mut self, list: &List) -> bool {
+        if !self
+            .containers
+            .last()
+            .is_some_and(|container| container.item_ended == Some(list.id) && !container.item_was_empty)
+        {
             return false;
         }
-        if self.containers.len() > DEEPEST {
-            self.too_deep += 1;
-            return false;
-        }
-        self.separate();
-        if let Some(container) = self.containers.last_mut() {
-            container.last_list = None;
-        }
-        self.after_paragraph = false;
-        self.containers.push(Container::new(kind, first, rest, wider));
+        let mut container = Container::new(ContainerKind::Item, None, list.width.saturating_sub(2));
+        container.filled = true;
+        container.list = Some(list.id);
+        self.push(container);
+        self.after_paragraph = true;
         true
     }
 
+    fn push(&mut self, container: Container) {
+        if self.in_cell {
+            return;
+        }
+        if self.containers.len() > DEEPEST {
+            self.too_deep += 1;
+            return;
+        }
+        self.after_paragraph = false;
+        self.containers.push(container);
+    }
+
     /// Makes room for a block: a blank line or a `<br>` before it, its prefix.
-    fn begin_block(&mut self) {
+    fn begin_block(&mut self, is_paragraph: bool) {
         if self.in_cell {
             if !self.text.is_empty() {
                 self.text.push_str("<br>");
@@ -315,32 +327,56 @@ impl Blocks {
             return;
         }
         self.separate();
+        // Each alert that begins here has a line of its own.
+        while let Some(at) = self.containers.iter().position(|container| container.alert.is_some()) {
+            self.prefix(at + 1, false);
+            if let Some(alert) = self.containers.get_mut(at).and_then(|container| container.alert.take()) {
+                self.text.push_str("[!");
+                self.text.push_str(alert);
+                self.text.push_str("]\n");
+            }
+        }
+        let begins = self.containers.last().is_some_and(|container| container.first.is_some());
         self.line_prefix(false);
+        if let Some(container) = self.containers.last().filter(|_| begins && is_paragraph) {
+            self.text.push_str(container.task_box);
+        }
         for container in &mut self.containers {
             container.filled = true;
-        }
-        if let Some(container) = self.containers.last_mut() {
+            container.item_ended = None;
             container.last_list = None;
         }
         self.after_paragraph = false;
     }
 
-    /// A blank line, if the innermost container holds something already.
+    /// A blank line, unless the block is the first of what it stands in.
     fn separate(&mut self) {
-        if self.containers.last().is_some_and(|container| container.filled) {
-            self.line_prefix(true);
+        // The outermost container that begins with this block decides; those inside of it begin on the same line.
+        let begins = self.containers.iter().position(|container| container.first.is_some());
+        let (outside, tight) = match begins.and_then(|at| Some((at, self.containers.get(at)?))) {
+            Some((at, container)) => (at, container.tight),
+            None => (self.containers.len(), false),
+        };
+        let filled = self.containers.get(outside.saturating_sub(1)).is_some_and(|c| c.filled);
+        if filled && !tight {
+            self.prefix(outside, true);
             self.text.push('\n');
         }
     }
 
     /// The prefix of a line; of a blank one without trailing spaces.
     fn line_prefix(&mut self, blank: bool) {
+        self.prefix(self.containers.len(), blank);
+    }
+
+    /// The part of a line's prefix that the outermost containers make.
+    fn prefix(&mut self, containers: usize, blank: bool) {
         let start = self.text.len();
-        for container in &mut self.containers {
+        for container in self.containers.iter_mut().take(containers) {
             match container.first.take() {
                 Some(first) => self.text.push_str(&first),
                 None => {
-                    self.text.push_str(container.rest);
+                    self.text.push_str(container.kind.rest());
                     self.text.extend(std::iter::repeat_n(' ', container.wider));
                 }
             }
@@ -352,8 +388,31 @@ impl Blocks {
     }
 }
 
+impl ContainerKind {
+    /// What every line but the first begins with.
+    const fn rest(self) -> &'static str {
+        match self {
+            Self::Document => "",
+            Self::Quote => "> ",
+            Self::Item => "  ",
+        }
+    }
+}
+
 impl Container {
-    fn new(kind: ContainerKind, first: Option<String>, rest: &'static str, wider: usize) -> Self {
-        Self { first, rest, wider, filled: false, kind, last_list: None }
+    fn new(kind: ContainerKind, first: Option<String>, wider: usize) -> Self {
+        Self {
+            first,
+            task_box: "",
+            alert: None,
+            tight: false,
+            wider,
+            filled: false,
+            kind,
+            list: None,
+            item_ended: None,
+            item_was_empty: false,
+            last_list: None,
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::elements::Element;
 use super::entities::decode;
 use super::inline::{self, Inline, Mark};
 use super::macros::{self, Becomes};
-use super::tables::Table;
+use super::tables::{Allowance, Table};
 use super::targets::{self, Target};
 use super::tokenizer::{Tag, Token, Tokenizer};
 use super::{Markdown, Notice, Page, emoji, escape};
@@ -28,6 +28,29 @@ struct Frame<'a> {
     state: State<'a>,
 }
 
+impl Frame<'_> {
+    /// Whether what is inside of it is a document of its own, so that end tags of text do not reach beyond it.
+    fn is_scope(&self) -> bool {
+        matches!(
+            self.element,
+            Element::Cell
+                | Element::HeaderCell
+                | Element::RichTextBody
+                | Element::AdfContent
+                | Element::TaskBody
+        )
+    }
+
+    /// Whether it holds machine data as plain text and nothing else.
+    fn is_read_only(&self) -> bool {
+        match self.element {
+            Element::Parameter | Element::TaskStatus | Element::AdfAttribute => true,
+            Element::Hidden => matches!(self.name, "ac:task-id" | "ac:task-uuid" | "ac:placeholder"),
+            _ => false,
+        }
+    }
+}
+
 /// What an element keeps until it ends.
 enum State<'a> {
     None,
@@ -39,6 +62,8 @@ enum State<'a> {
     Inert,
     Container,
     List(List),
+    /// A list that goes on with the item before it, because it stands directly in another list.
+    NestedList(List),
     /// A list item or table part that has lost its list or table.
     Stray,
     Table(Box<Table>),
@@ -46,6 +71,7 @@ enum State<'a> {
     FlatTable,
     Cell(Tag<'a>),
     Strike,
+    Code,
     Link(Box<LinkState>),
     Anchor {
         href: Cow<'a, str>,
@@ -60,6 +86,8 @@ enum State<'a> {
     },
     Adf {
         shown: bool,
+        /// The type of its panel, for the fallback.
+        panel: Option<String>,
     },
     AdfNode {
         kind: &'a str,
@@ -70,8 +98,8 @@ enum State<'a> {
 struct LinkState {
     target: Target,
     counts: bool,
-    /// Length of the block's text when the link began.
-    start: usize,
+    /// What had been shown when the link began: a link that shows nothing shows the name of its target.
+    shown: usize,
 }
 
 struct ImageState<'a> {
@@ -99,11 +127,15 @@ impl MacroState<'_> {
 struct Level {
     blocks: Blocks,
     inline: Inline,
+    /// The heading under way: what a block inside of it would make a paragraph stays a heading.
+    heading: Option<u8>,
+    /// What had been shown when an object ended that stands by itself, such as an image.
+    object_end: Option<usize>,
 }
 
 impl Level {
     fn new(in_cell: bool) -> Self {
-        Self { blocks: Blocks::new(in_cell), inline: Inline::new(in_cell) }
+        Self { blocks: Blocks::new(in_cell), inline: Inline::new(in_cell), heading: None, object_end: None }
     }
 }
 
@@ -119,6 +151,8 @@ pub(super) struct Converter<'a> {
     /// The text inside of the element that captures it.
     capture: Option<String>,
     tables: usize,
+    /// For the spans of all tables.
+    allowance: Allowance,
     notices: BTreeMap<String, u32>,
 }
 
@@ -134,6 +168,7 @@ impl<'a> Converter<'a> {
             hidden: 0,
             capture: None,
             tables: 0,
+            allowance: Allowance::default(),
             notices: BTreeMap::new(),
         }
     }
@@ -192,7 +227,43 @@ impl<'a> Converter<'a> {
             return;
         }
         let text = self.take_inline();
-        self.level().blocks.paragraph(&text);
+        let level = self.level();
+        match level.heading {
+            Some(heading) => level.blocks.heading(heading, &text),
+            None => level.blocks.paragraph(&text),
+        }
+    }
+
+    /// Whether what begins now is a part of a line of text.
+    fn in_text(&self) -> bool {
+        let innermost = self.stack.iter().rev().take(REACH).find_map(|frame| match frame.element {
+            Element::Paragraph | Element::Heading(_) => Some(true),
+            Element::Span
+            | Element::Strong
+            | Element::Emphasis
+            | Element::Strike
+            | Element::Code
+            | Element::Anchor
+            | Element::Link
+            | Element::LinkBody
+            | Element::Macro => None,
+            Element::RichTextBody if !matches!(frame.state, State::Container) => None,
+            _ => Some(false),
+        });
+        innermost.unwrap_or(false)
+    }
+
+    /// Something that stands by itself begins: it does not share a line with the one before it.
+    fn begin_object(&mut self) {
+        let level = self.level();
+        if level.object_end == Some(level.inline.shown()) && !level.inline.link_has_text() {
+            self.flush();
+        }
+    }
+
+    fn end_object(&mut self) {
+        let level = self.level();
+        level.object_end = Some(level.inline.shown());
     }
 
     fn take_inline(&mut self) -> String {
@@ -236,9 +307,19 @@ impl<'a> Converter<'a> {
     }
 
     fn end(&mut self, name: &str) {
-        let Some(depth) = self.stack.iter().rev().take(REACH).position(|frame| frame.name == name) else {
+        // A paragraph that was opened outside of a cell or a macro's body is not ended by a stray tag inside of it.
+        let crosses = name.contains(':') || Element::of(name).is_table_part();
+        let open = |frame: &&Frame<'_>| crosses || !frame.is_scope();
+        let found = self
+            .stack
+            .iter()
+            .rev()
+            .take(REACH)
+            .take_while(open)
+            .position(|frame| frame.name.eq_ignore_ascii_case(name));
+        let Some(depth) = found else {
             // As a browser does: an end without a beginning is a line break or nothing.
-            if name == "br" && self.hidden == 0 && self.capture.is_none() {
+            if name.eq_ignore_ascii_case("br") && self.hidden == 0 && self.capture.is_none() {
                 self.level().inline.push_break();
             }
             return;
@@ -252,6 +333,16 @@ impl<'a> Converter<'a> {
 
     /// Ends what an author may leave open: the item, cell or row before this one.
     fn close_implied(&mut self, element: Element) {
+        // Text that is only read ends where something begins that cannot be a part of it.
+        while self.stack.last().is_some_and(|frame| frame.is_read_only() && !element.may_stand_in_parameter())
+        {
+            if let Some(frame) = self.stack.pop() {
+                self.close(frame);
+            }
+        }
+        if self.capture.is_some() && self.hidden == 0 && !element.may_stand_in_preformatted() {
+            self.break_preformatted();
+        }
         let (closes, within): (&[Element], &[Element]) = match element {
             Element::Item => (&[Element::Item], &[Element::BulletList, Element::OrderedList]),
             Element::Cell | Element::HeaderCell => (&[Element::Cell, Element::HeaderCell], &[Element::Table]),
@@ -270,6 +361,7 @@ impl<'a> Converter<'a> {
                 .rev()
                 .take(REACH)
                 .take_while(|frame| !within.contains(&frame.element))
+                .take_while(|frame| element.is_table_part() || !frame.is_scope())
                 .position(|frame| closes.contains(&frame.element)),
         };
         for _ in 0..open.map_or(0, |depth| depth + 1) {
@@ -292,6 +384,11 @@ impl<'a> Converter<'a> {
                 });
             }
             Element::Break => self.text("\n"),
+            Element::Paragraph | Element::Block
+                if self.capture.as_ref().is_some_and(|text| !text.is_empty() && !text.ends_with('\n')) =>
+            {
+                self.text("\n");
+            }
             Element::Time => self.text(&decode(tag.attribute("datetime").unwrap_or_default())),
             Element::Hidden => {
                 self.hidden += 1;
@@ -313,18 +410,28 @@ impl<'a> Converter<'a> {
                 if tag.name == "span"
                     && tag.attribute("style").is_some_and(|style| style.contains("line-through"))
                 {
-                    self.level().inline.begin(Mark::Strike);
-                    return State::Strike;
+                    return self.begin(Element::Strike, tag);
                 }
             }
-            Element::Paragraph | Element::Heading(_) | Element::Block | Element::TableSection => self.flush(),
+            // Marks inside of code would be a part of the code.
+            Element::Strong | Element::Emphasis | Element::Strike if self.level().inline.in_code() => {
+                return State::Inert;
+            }
+            Element::Heading(heading) => {
+                self.flush();
+                self.level().heading = Some(heading);
+            }
+            Element::Paragraph | Element::Block | Element::TableSection => self.flush(),
             Element::Strong => self.level().inline.begin(Mark::Strong),
             Element::Emphasis => self.level().inline.begin(Mark::Emphasis),
             Element::Strike => {
                 self.level().inline.begin(Mark::Strike);
                 return State::Strike;
             }
-            Element::Code => return self.capture(),
+            Element::Code => {
+                self.level().inline.begin_code();
+                return State::Code;
+            }
             Element::Break => self.level().inline.push_break(),
             Element::BulletList | Element::TaskList => return self.begin_list(None),
             Element::OrderedList => {
@@ -355,9 +462,10 @@ impl<'a> Converter<'a> {
                 };
             }
             Element::Row => {
+                let in_head = self.stack.last().is_some_and(|frame| frame.name.eq_ignore_ascii_case("thead"));
                 let table = self.nearest(|frame| match &mut frame.state {
                     State::Table(table) => {
-                        table.begin_row();
+                        table.begin_row(in_head);
                         Some(true)
                     }
                     State::FlatTable => Some(false),
@@ -382,13 +490,15 @@ impl<'a> Converter<'a> {
                 return State::Cell(tag);
             }
             Element::Anchor => {
-                let counts = self.level().inline.begin_link();
                 let card = tag.attribute("data-card-appearance").is_some();
-                return State::Anchor {
-                    href: decode(tag.attribute("href").unwrap_or_default()),
-                    counts,
-                    card,
-                };
+                if tag.attribute("data-card-appearance") == Some("block") && !self.in_text() {
+                    self.flush();
+                }
+                let href = decode(tag.attribute("href").unwrap_or_default());
+                // Without a target it is text.
+                let counts =
+                    targets::link(&href, self.page.base_url).is_some() && self.level().inline.begin_link();
+                return State::Anchor { href, counts, card };
             }
             Element::HtmlImage => {
                 let alt = decode(tag.attribute("alt").unwrap_or_default());
@@ -437,9 +547,9 @@ impl<'a> Converter<'a> {
                 let mut target = Target::default();
                 target.anchor =
                     tag.attribute("ac:anchor").map(|raw| decode(raw).into_owned()).filter(|v| !v.is_empty());
+                let shown = self.level().inline.shown();
                 let counts = self.level().inline.begin_link();
-                let start = self.level().inline.len();
-                return State::Link(Box::new(LinkState { target, counts, start }));
+                return State::Link(Box::new(LinkState { target, counts, shown }));
             }
             Element::LinkBody | Element::PlainTextLinkBody => {}
             Element::Image => {
@@ -465,26 +575,34 @@ impl<'a> Converter<'a> {
             Element::TaskBody => self.begin_task(),
             Element::AdfExtension => {
                 self.flush();
-                return State::Adf { shown: false };
+                return State::Adf { shown: false, panel: None };
             }
             Element::AdfNode => return self.begin_adf_node(&tag),
-            Element::AdfContent => return self.begin_adf_content(),
+            Element::AdfContent => return self.begin_adf_content(tag.empty),
             Element::AdfFallback => {
-                let shown = self.nearest(|frame| match &frame.state {
-                    State::Adf { shown } => Some(*shown),
+                let found = self.nearest(|frame| match &mut frame.state {
+                    State::Adf { shown, panel } => Some((*shown, panel.take())),
                     _ => None,
                 });
                 self.flush();
-                // The fallback repeats the content (facts E5).
-                if shown == Some(true) {
-                    self.hidden += 1;
-                    return State::Hidden;
+                match found {
+                    // The fallback repeats the content (facts E5).
+                    Some((true, _)) => {
+                        self.hidden += 1;
+                        return State::Hidden;
+                    }
+                    Some((false, Some(panel))) => {
+                        self.level().blocks.begin_quote(macros::panel_alert(&panel));
+                        return State::Container;
+                    }
+                    _ => {}
                 }
             }
             Element::Hidden => {
                 self.hidden += 1;
                 return State::Hidden;
             }
+            Element::Void => {}
         }
         State::None
     }
@@ -508,9 +626,10 @@ impl<'a> Converter<'a> {
             (Element::Strong, _) => self.level().inline.end(Mark::Strong),
             (Element::Emphasis, _) => self.level().inline.end(Mark::Emphasis),
             (_, State::Strike) => self.level().inline.end(Mark::Strike),
-            (Element::Heading(level), _) => {
-                let text = self.take_inline();
-                self.level().blocks.heading(level, &text);
+            (_, State::Code) => self.level().inline.end_code(),
+            (Element::Heading(_), _) => {
+                self.flush();
+                self.level().heading = None;
             }
             (_, State::Container) => {
                 self.flush();
@@ -519,6 +638,11 @@ impl<'a> Converter<'a> {
             (_, State::List(list)) => {
                 self.flush();
                 self.level().blocks.end_list(list);
+            }
+            (_, State::NestedList(list)) => {
+                self.flush();
+                self.level().blocks.end_list(list);
+                self.level().blocks.end_container();
             }
             (_, State::Table(table)) => self.end_table(*table),
             (_, State::FlatTable) => {
@@ -551,10 +675,15 @@ impl<'a> Converter<'a> {
                 }
                 self.level().inline.end_link(address.as_deref());
             }
-            (_, State::Image(image)) => {
-                if !image.written {
-                    self.show_image(&image);
-                }
+            (_, State::Image(image)) if !image.written => self.show_image(&image),
+            (_, State::AdfNode { kind: "panel", panel }) => {
+                self.nearest(|frame| match &mut frame.state {
+                    State::Adf { panel: of_extension, .. } => {
+                        *of_extension = Some(panel.clone());
+                        Some(())
+                    }
+                    _ => None,
+                });
             }
             (_, State::Macro(state)) => self.end_macro(&state),
             (_, State::Task { open, .. }) => {
@@ -583,18 +712,7 @@ impl<'a> Converter<'a> {
     /// What a captured text is for.
     fn captured(&mut self, element: Element, name: &str, text: &str) {
         match element {
-            Element::Code => {
-                let in_cell = self.level().blocks.in_cell();
-                let span = inline::code_span(text, in_cell);
-                self.level().inline.push_markdown(&span);
-            }
-            Element::Preformatted => {
-                // HTML drops the line break behind the tag.
-                let text = text.strip_prefix('\n').unwrap_or(text);
-                if !text.trim().is_empty() {
-                    self.level().blocks.code(text, "");
-                }
-            }
+            Element::Preformatted => self.preformatted(text),
             Element::Parameter => {
                 self.nearest(|frame| match &mut frame.state {
                     State::Macro(state) => {
@@ -633,8 +751,42 @@ impl<'a> Converter<'a> {
         }
     }
 
+    fn preformatted(&mut self, text: &str) {
+        // HTML drops the line break behind the tag.
+        let text = text.strip_prefix('\n').unwrap_or(text);
+        if !text.trim().is_empty() {
+            self.level().blocks.code(text, "");
+        }
+    }
+
+    /// A table, a macro or the like begins inside of preformatted text: what comes before it is written, what follows
+    /// is ordinary text.
+    fn break_preformatted(&mut self) {
+        let broken = self.nearest(|frame| match (frame.element, &frame.state) {
+            (Element::Preformatted, State::Captured) => {
+                frame.state = State::None;
+                Some(true)
+            }
+            (_, State::Captured) => Some(false),
+            _ => None,
+        });
+        if broken == Some(true) {
+            let text = self.capture.take().unwrap_or_default();
+            self.preformatted(&text);
+        }
+    }
+
     fn begin_list(&mut self, start: Option<u32>) -> State<'a> {
         self.flush();
+        let outer = match self.stack.last().map(|frame| &frame.state) {
+            Some(State::List(list) | State::NestedList(list)) if list.items > 0 => Some(*list),
+            _ => None,
+        };
+        if let Some(outer) = outer
+            && self.level().blocks.resume_item(&outer)
+        {
+            return State::NestedList(self.level().blocks.begin_list(start));
+        }
         State::List(self.level().blocks.begin_list(start))
     }
 
@@ -642,7 +794,7 @@ impl<'a> Converter<'a> {
         self.flush();
         let level = self.cells.last_mut().unwrap_or(&mut self.document);
         let list = self.stack.iter_mut().rev().take(REACH).find_map(|frame| match &mut frame.state {
-            State::List(list) => Some(Some(list)),
+            State::List(list) | State::NestedList(list) => Some(Some(list)),
             State::Cell(_) => Some(None),
             _ => None,
         });
@@ -657,10 +809,14 @@ impl<'a> Converter<'a> {
 
     fn begin_task(&mut self) {
         let done = self.nearest(|frame| match &frame.state {
-            State::Task { done, .. } => Some(*done),
+            State::Task { done, open } => Some((!open).then_some(*done)),
             _ => None,
         });
-        if matches!(self.begin_item(done), State::Container) {
+        let done = done.flatten();
+        if done.is_none() {
+            // Without a task nothing would end the item; a second body goes on with the first one's.
+            self.flush();
+        } else if matches!(self.begin_item(done), State::Container) {
             self.nearest(|frame| match &mut frame.state {
                 State::Task { open, .. } => {
                     *open = true;
@@ -680,7 +836,7 @@ impl<'a> Converter<'a> {
             }
             return;
         }
-        let written = table.write();
+        let written = table.write(&mut self.allowance);
         self.level().blocks.lines(&written.lines);
         if written.cut > 0 {
             self.notice("cells of spans cut".to_owned(), written.cut);
@@ -689,10 +845,12 @@ impl<'a> Converter<'a> {
 
     fn end_link(&mut self, link: &LinkState) {
         let page = self.page;
-        if self.level().inline.len() <= link.start
+        if self.level().inline.shown() <= link.shown
             && let Some(name) = link.target.name()
         {
-            self.level().inline.push_text(name);
+            let is_anchor = !link.target.is_some();
+            let name = if is_anchor { targets::decoded(name) } else { Cow::Borrowed(name) };
+            self.level().inline.push_text(&name);
         }
         if link.counts {
             self.level().inline.end_link(link.target.address(page).as_deref());
@@ -711,7 +869,8 @@ impl<'a> Converter<'a> {
     /// Writes the image whose caption begins.
     fn write_image(&mut self) {
         let image = self.stack.iter_mut().rev().take(REACH).find_map(|frame| match &mut frame.state {
-            State::Image(image) if !image.written => {
+            // A caption may stand before the name of its file.
+            State::Image(image) if !image.written && image.target.is_some() => {
                 image.written = true;
                 Some((image.tag, image.target.clone()))
             }
@@ -726,8 +885,21 @@ impl<'a> Converter<'a> {
         let attribute =
             |name: &str| image.tag.attribute(name).map(decode).filter(|value| !value.trim().is_empty());
         let alt = attribute("ac:alt").or_else(|| attribute("ac:title"));
-        let alt = alt.as_deref().or_else(|| image.target.name()).unwrap_or_default();
-        self.image(alt, image.target.address(self.page).as_deref());
+        let address = image.target.address(self.page);
+        let file = address.is_some().then(|| image.target.file_name()).flatten();
+        let alt = alt.as_deref().or(file).unwrap_or_default();
+        let stands_alone = image.tag.attribute("ac:inline") != Some("true") && !self.in_text();
+        if stands_alone {
+            self.begin_object();
+        }
+        if image.target.is_file_of_other_page() {
+            self.link(alt, address.as_deref());
+        } else {
+            self.image(alt, address.as_deref());
+        }
+        if stands_alone {
+            self.end_object();
+        }
     }
 
     fn image(&mut self, alt: &str, address: Option<&str>) {
@@ -739,7 +911,9 @@ impl<'a> Converter<'a> {
         let mut markdown = String::with_capacity(alt.len() + address.len() + 8);
         markdown.push_str("![");
         let alt = alt.split_whitespace().collect::<Vec<_>>().join(" ");
-        escape::push(&mut markdown, &alt, escape::Surroundings { before: Some('['), in_link: true, in_cell });
+        let surroundings =
+            escape::Surroundings { before: Some('['), in_link: true, in_strike: true, in_cell };
+        escape::push(&mut markdown, &alt, surroundings);
         markdown.push_str("](");
         markdown.push_str(&inline::destination(address, in_cell));
         markdown.push(')');
@@ -784,7 +958,8 @@ impl<'a> Converter<'a> {
             self.hidden += 1;
             return State::Hidden;
         }
-        if inline {
+        let has_no_frame = !matches!(becomes, Becomes::Alert(_) | Becomes::Quote | Becomes::Titled);
+        if inline || (has_no_frame && self.in_text()) {
             return State::Inert;
         }
         self.flush();
@@ -823,8 +998,7 @@ impl<'a> Converter<'a> {
         });
         let (becomes, language, title, inline) = found.unwrap_or((Becomes::Code(""), None, None, false));
         if becomes == Becomes::Formula && inline {
-            let span = inline::code_span(text, self.level().blocks.in_cell());
-            self.level().inline.push_markdown(&span);
+            self.inline_code(text);
             return;
         }
         self.flush();
@@ -840,11 +1014,30 @@ impl<'a> Converter<'a> {
         self.level().blocks.code(text, &language);
     }
 
+    fn inline_code(&mut self, text: &str) {
+        let inline = &mut self.level().inline;
+        inline.begin_code();
+        inline.push_text(text);
+        inline.end_code();
+    }
+
     /// What a macro without a body shows.
     fn end_macro(&mut self, state: &MacroState<'a>) {
         if state.has_body {
             return;
         }
+        let stands_alone =
+            matches!(state.becomes, Becomes::PageLink | Becomes::FileLink | Becomes::Diagram(_));
+        if stands_alone {
+            self.begin_object();
+        }
+        self.show_macro(state);
+        if stands_alone {
+            self.end_object();
+        }
+    }
+
+    fn show_macro(&mut self, state: &MacroState<'a>) {
         let page = self.page;
         match state.becomes {
             Becomes::Status => {
@@ -890,8 +1083,7 @@ impl<'a> Converter<'a> {
                 let formula =
                     state.parameter("body").or_else(|| state.parameter("")).unwrap_or_default().to_owned();
                 if state.name.contains("inline") {
-                    let span = inline::code_span(&formula, self.level().blocks.in_cell());
-                    self.level().inline.push_markdown(&span);
+                    self.inline_code(&formula);
                 } else if !formula.is_empty() {
                     self.flush();
                     self.level().blocks.code(&formula, "latex");
@@ -909,10 +1101,10 @@ impl<'a> Converter<'a> {
         }
     }
 
-    fn begin_adf_content(&mut self) -> State<'a> {
+    fn begin_adf_content(&mut self, is_empty: bool) -> State<'a> {
         self.nearest(|frame| match &mut frame.state {
-            State::Adf { shown } => {
-                *shown = true;
+            State::Adf { shown, .. } => {
+                *shown |= !is_empty;
                 Some(())
             }
             _ => None,

@@ -48,6 +48,8 @@ pub(super) enum Element {
     AdfFallback,
     /// `ri:*`: what a link or an image points to.
     Resource(Resource),
+    /// Shows nothing and has no content.
+    Void,
     /// Machine data and hints of the editor: nothing inside is shown.
     Hidden,
     /// Shows its text only.
@@ -68,7 +70,7 @@ pub(super) enum Resource {
 }
 
 impl Element {
-    /// Names are compared as they stand: Confluence writes them in lower case.
+    /// Looks a name up; Confluence writes them in lower case.
     pub(super) fn of(name: &str) -> Self {
         use Resource::{Attachment, BlogPost, ContentEntity, Page, Shortcut, Space, Url, User};
         match name {
@@ -143,12 +145,64 @@ impl Element {
             | "figure" | "figcaption" | "caption" | "center" | "dl" | "dt" | "dd" | "fieldset" | "form"
             | "details" | "summary" | "body" | "html" | "ac:layout" | "ac:layout-section"
             | "ac:layout-cell" => Self::Block,
+            "col" | "wbr" | "input" | "meta" | "link" | "area" | "base" | "embed" | "param" | "source"
+            | "track" => Self::Void,
+            // Pasted HTML may shout.
+            name if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                Self::of(&name.to_ascii_lowercase())
+            }
             _ => Self::Span,
         }
     }
 
+    /// Whether it is a part of a table, whose end tag ends whatever was left open in its cells.
+    pub(super) fn is_table_part(self) -> bool {
+        matches!(self, Self::Table | Self::TableSection | Self::Row | Self::Cell | Self::HeaderCell)
+    }
+
+    /// Whether it may stand inside of text that is only read, such as a macro's parameter. Anything else inside of it
+    /// says that its end tag is missing.
+    pub(super) fn may_stand_in_parameter(self) -> bool {
+        matches!(
+            self,
+            Self::Resource(_)
+                | Self::Link
+                | Self::LinkBody
+                | Self::PlainTextLinkBody
+                | Self::Anchor
+                | Self::Span
+                | Self::Strong
+                | Self::Emphasis
+                | Self::Strike
+                | Self::Code
+                | Self::Break
+                | Self::Time
+                | Self::Void
+                | Self::Hidden
+        )
+    }
+
+    /// Whether it may stand inside of preformatted text and stay a part of it.
+    pub(super) fn may_stand_in_preformatted(self) -> bool {
+        matches!(
+            self,
+            Self::Anchor
+                | Self::Span
+                | Self::Strong
+                | Self::Emphasis
+                | Self::Strike
+                | Self::Code
+                | Self::Break
+                | Self::Time
+                | Self::Void
+                | Self::Hidden
+                | Self::Paragraph
+                | Self::Block
+        )
+    }
+
     /// Whether an HTML author may leave the end tag out, because there never is any content.
     pub(super) fn is_void(self) -> bool {
-        matches!(self, Self::Break | Self::Rule | Self::HtmlImage)
+        matches!(self, Self::Break | Self::Rule | Self::HtmlImage | Self::Void)
     }
 }

@@ -9,6 +9,8 @@ pub(super) struct Surroundings {
     pub(super) before: Option<char>,
     /// Whether the text is inside the brackets of a link.
     pub(super) in_link: bool,
+    /// Whether the text is inside of `~~`.
+    pub(super) in_strike: bool,
     /// Whether the text is inside a table cell.
     pub(super) in_cell: bool,
 }
@@ -18,23 +20,12 @@ const fn is_special(byte: u8) -> bool {
     matches!(byte, b'\\' | b'*' | b'_' | b'`' | b'[' | b']' | b'<' | b'&' | b'~' | b'|')
 }
 
-/// Looked up for every byte of every page.
-static SPECIAL: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte: u8 = 0;
-    while byte < 128 {
-        table[byte as usize] = is_special(byte);
-        byte += 1;
-    }
-    table
-};
-
 /// Appends the text with backslashes where they are needed. The beginning of a line is [`line_start`]'s matter.
 pub(super) fn push(output: &mut String, text: &str, surroundings: Surroundings) {
     let bytes = text.as_bytes();
     let mut done = 0;
-    let special = |byte: &u8| SPECIAL.get(usize::from(*byte)).copied().unwrap_or(false);
-    while let Some(at) = bytes.get(done..).and_then(|rest| rest.iter().position(special)).map(|at| done + at)
+    while let Some(at) =
+        bytes.get(done..).and_then(|rest| rest.iter().copied().position(is_special)).map(|at| done + at)
     {
         let (head, tail) = (text.get(done..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default());
         output.push_str(head);
@@ -54,19 +45,24 @@ pub(super) fn push(output: &mut String, text: &str, surroundings: Surroundings) 
 /// `after` is the rest of this text; what follows an empty rest is not known and may be anything.
 fn needs_backslash(byte: u8, before: Option<char>, after: &str, surroundings: Surroundings) -> bool {
     let next = after.chars().next();
-    let space_before = before.is_none_or(char::is_whitespace);
-    let space_after = next.is_some_and(char::is_whitespace);
+    // What begins a piece of a cell may stand behind a `<br>`.
+    let space_before = before.map_or(!surroundings.in_cell, is_space);
+    // White space that ends a text does not count: a delimiter can come before it.
+    let space_after = next == Some(' ') && after.chars().nth(1).is_some_and(|c| !c.is_whitespace());
     match byte {
         b'`' => true,
-        b'\\' => next.is_none_or(|c| c.is_ascii_punctuation()),
+        b'\\' => !space_after && !next.is_some_and(is_of_word),
         // A mark of emphasis between spaces opens and closes nothing.
         b'*' => !(space_before && space_after),
         // The converter never writes `_` as a mark, so an opening one finds no partner if closing ones are escaped.
-        b'_' => !space_before && !next.is_some_and(char::is_alphanumeric),
-        b'~' => !space_before,
-        b'<' => next.is_none_or(|c| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?')),
+        b'_' => !(next.is_some_and(is_of_word) || (space_before && space_after)),
+        b'~' => surroundings.in_strike || !(space_before && next.is_some_and(is_of_word)),
+        b'<' => {
+            next.is_none_or(|c| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?'))
+                || is_mail_address(after)
+        }
         b'&' => next.is_none() || entities::looks_like_reference(after),
-        b'[' => surroundings.in_link || (before.is_none() && is_task_box(after)) || before == Some('!'),
+        b'[' => surroundings.in_link || before == Some('!'),
         // Outside of a link a bracket only matters where a target, a label or a definition follows.
         b']' => surroundings.in_link || next.is_none_or(|c| matches!(c, '(' | '[' | ':')),
         b'|' => surroundings.in_cell,
@@ -74,8 +70,29 @@ fn needs_backslash(byte: u8, before: Option<char>, after: &str, surroundings: Su
     }
 }
 
-fn is_task_box(after: &str) -> bool {
-    matches!(after.as_bytes(), [b' ' | b'x' | b'X', b']', ..] | [] | [_])
+/// A letter or digit for every Markdown reader. Letters in circles and squares are symbols.
+pub(super) fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() && !matches!(c, '\u{24b6}'..='\u{24e9}' | '\u{1f130}'..='\u{1f189}')
+}
+
+/// White space for every Markdown reader: line and paragraph separators are none to CommonMark, but to some.
+pub(super) fn is_space(c: char) -> bool {
+    c.is_whitespace() && !matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
+/// Whether the text could go on to be `<1@example.org>`.
+fn is_mail_address(after: &str) -> bool {
+    let local = after
+        .bytes()
+        .take_while(|byte| {
+            byte.is_ascii_graphic()
+                && !matches!(
+                    byte,
+                    b'@' | b'<' | b'>' | b'(' | b')' | b'[' | b']' | b'\\' | b',' | b';' | b':' | b'"'
+                )
+        })
+        .count();
+    matches!(after.as_bytes().get(local), Some(b'@') | None)
 }
 
 /// Where in a line of escaped text a backslash is needed so that it begins no block; none: nowhere.
@@ -91,6 +108,14 @@ pub(super) fn line_start(line: &str) -> Option<usize> {
         b'=' | b'-' | b'|' | b':' if is_underline(line) => Some(0),
         b'+' | b'-' | b'*' => ends_word(1).then_some(0),
         b'~' => line.starts_with("~~~").then_some(0),
+        b'_' => bytes.iter().all(|byte| matches!(byte, b'_' | b' ')).then_some(0),
+        // The box of a task, the line of an alert.
+        b'[' => {
+            let (inside, after) = line.get(1..)?.split_once(']')?;
+            let is_label = matches!(inside, " " | "x" | "X") || inside.starts_with('!');
+            // A link that the converter wrote goes on with its target.
+            (is_label && !inside.contains(['[', '\\']) && !after.starts_with('(')).then_some(0)
+        }
         byte if byte.is_ascii_digit() => {
             let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
             (digits <= 9 && matches!(bytes.get(digits), Some(b'.' | b')')) && ends_word(digits + 1))
@@ -112,7 +137,11 @@ mod tests {
 
     fn escaped(text: &str) -> String {
         let mut output = String::new();
-        push(&mut output, text, Surroundings { before: Some('a'), in_link: false, in_cell: false });
+        push(
+            &mut output,
+            text,
+            Surroundings { before: Some('a'), in_link: false, in_strike: false, in_cell: false },
+        );
         output
     }
 
@@ -137,6 +166,7 @@ mod tests {
             ("&amp; &#65; & AT&T ", "\\&amp; \\&#65; & AT&T "),
             ("a~~b~~ ", "a\\~\\~b\\~\\~ "),
             ("x _a_ ", "x _a\\_ "),
+            ("<1@a.b> <3 ", "\\<1@a.b> <3 "),
             ("\\* \\a", "\\\\\\* \\a"),
         ] {
             assert_eq!(escaped(text), expected, "{text}");
@@ -164,6 +194,13 @@ mod tests {
             ("===", Some(0)),
             ("= a", None),
             ("|--|:-:|", Some(0)),
+            ("_ _ _", Some(0)),
+            ("_ a", None),
+            ("[x] done", Some(0)),
+            ("[!NOTE]", Some(0)),
+            ("[see]", None),
+            ("[x](y)", None),
+            ("[![a](b)](c)", None),
             ("a", None),
             ("", None),
         ] {

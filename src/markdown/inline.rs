@@ -4,10 +4,15 @@
 //! `** bold **`. Where a mark cannot open or close at all (next to a letter on one side and to punctuation on the
 //! other, CommonMark 6.2), it is left out: text comes first.
 
+use std::ops::Range;
+
 use super::escape::{self, Surroundings};
 
 /// A hard line break in the buffer.
 const HARD_BREAK: &str = "\\\n";
+
+/// A comment shows nothing, and keeps apart what would be read as one.
+const NOTHING: &str = "<!-- -->";
 
 /// A mark of emphasis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +28,14 @@ impl Mark {
             Self::Strong => "**",
             Self::Emphasis => "*",
             Self::Strike => "~~",
+        }
+    }
+
+    /// The character of the delimiter.
+    const fn kind(self) -> char {
+        match self {
+            Self::Strong | Self::Emphasis => '*',
+            Self::Strike => '~',
         }
     }
 }
@@ -43,8 +56,22 @@ struct Active {
     state: State,
     /// How many nested elements of the same mark stand for this one.
     nested: u32,
+    /// Whether its delimiter was written in one run with others.
+    shares_run: bool,
     /// Its element has ended; the delimiter waits for the next character, which decides whether it can close.
     closing: bool,
+}
+
+/// A mark that has just been closed.
+#[derive(Debug, Clone, Copy)]
+struct Closed {
+    /// The character before its delimiter, and before those that touch it.
+    before: char,
+    mark: Mark,
+    /// Where its first delimiter begins.
+    start: usize,
+    /// How long the run of delimiters is that ends with its last one.
+    run: usize,
 }
 
 /// The text of one block.
@@ -56,6 +83,12 @@ pub(super) struct Inline {
     marks: Vec<Active>,
     link: Option<OpenLink>,
     in_cell: bool,
+    /// Elements of code that are open.
+    code_depth: u32,
+    /// Code that waits for its end: what touches becomes one span, because two would not be read as two.
+    code: String,
+    /// How often something visible was written, in this block and those before.
+    shown: usize,
 }
 
 /// A link whose element has not ended.
@@ -74,16 +107,59 @@ impl Inline {
 
     /// Whether nothing visible has been written.
     pub(super) fn is_empty(&self) -> bool {
-        self.text.is_empty()
+        self.text.is_empty() && is_blank(&self.code)
     }
 
-    /// Bytes written so far.
-    pub(super) fn len(&self) -> usize {
-        self.text.len()
+    /// Grows with everything visible that is written.
+    pub(super) fn shown(&self) -> usize {
+        self.shown + usize::from(!is_blank(&self.code))
+    }
+
+    /// Code begins: text becomes a code span until it ends.
+    pub(super) fn begin_code(&mut self) {
+        self.code_depth = self.code_depth.saturating_add(1);
+    }
+
+    /// Code ends.
+    pub(super) fn end_code(&mut self) {
+        self.code_depth = self.code_depth.saturating_sub(1);
+    }
+
+    /// Whether code is open.
+    pub(super) fn in_code(&self) -> bool {
+        self.code_depth > 0
+    }
+
+    fn write_code(&mut self) {
+        if self.code.is_empty() {
+            return;
+        }
+        let code = std::mem::take(&mut self.code);
+        let inside = code.trim_matches(is_blank_character);
+        if code.starts_with(is_blank_character) {
+            self.space = true;
+        }
+        if inside.is_empty() {
+            return;
+        }
+        // `[...]:` at the beginning of a paragraph is a definition, even where the bracket is code.
+        let in_label = !self.in_cell && (self.link.is_some() || self.text.starts_with('['));
+        let span = if in_label && inside.contains("]:") {
+            code_element(inside, self.in_cell)
+        } else {
+            code_span(inside, self.in_cell)
+        };
+        self.write(&span);
+        self.space |= code.ends_with(is_blank_character);
     }
 
     /// Appends text with references decoded; folds white space and escapes what Markdown would read as markup.
     pub(super) fn push_text(&mut self, text: &str) {
+        if self.in_code() {
+            self.code.push_str(text);
+            return;
+        }
+        self.write_code();
         let mut rest = text;
         while !rest.is_empty() {
             let run = rest.find(|c| !is_folded(c)).unwrap_or(rest.len());
@@ -104,24 +180,35 @@ impl Inline {
     fn push_stretch(&mut self, stretch: &str) {
         let Some(first) = stretch.chars().next() else { return };
         self.settle(first);
-        let surroundings =
-            Surroundings { before: self.before(), in_link: self.link.is_some(), in_cell: self.in_cell };
+        self.shown += 1;
+        let surroundings = Surroundings {
+            before: self.before(),
+            in_link: self.link.is_some(),
+            in_strike: self.marks.iter().any(|active| active.mark == Mark::Strike),
+            in_cell: self.in_cell,
+        };
         escape::push(&mut self.text, stretch, surroundings);
     }
 
-    /// Appends Markdown that is right as it stands: a code span, an image, a link.
+    /// Appends Markdown that is right as it stands: an image, a link.
     pub(super) fn push_markdown(&mut self, markdown: &str) {
+        self.write_code();
+        self.write(markdown);
+    }
+
+    fn write(&mut self, markdown: &str) {
         let Some(first) = markdown.chars().next() else { return };
         self.settle(first);
-        if first == '[' && self.text.ends_with('!') {
-            self.text.pop();
-            self.text.push_str("\\!");
+        self.shown += 1;
+        if first == '`' && self.text.ends_with('`') {
+            self.text.push_str(NOTHING);
         }
         self.text.push_str(markdown);
     }
 
     /// Appends a line break.
     pub(super) fn push_break(&mut self) {
+        self.write_code();
         self.space = false;
         if !self.text.is_empty() {
             self.text.push_str(if self.in_cell { "<br>" } else { HARD_BREAK });
@@ -136,72 +223,185 @@ impl Inline {
     /// Writes what waits for a visible character: ends of marks, the white space, beginnings of marks and links.
     fn settle(&mut self, next: char) {
         let space = std::mem::take(&mut self.space) && !self.text.is_empty() && !self.ends_line();
-        if self.marks.iter().any(|active| active.closing) {
-            self.close_marks(if space { ' ' } else { next });
-        }
+        let pending_link = self.link.filter(|link| link.bracket.is_none());
+        let follows = match pending_link {
+            _ if space => ' ',
+            Some(_) => '[',
+            None => next,
+        };
+        let closed = self.close_ended(follows);
         if space {
             self.text.push(' ');
         }
-        self.open(next);
+        let closed = closed.filter(|_| !space).map(|closed| self.reopen(closed));
+        if let Some(closed) = closed {
+            self.drop_unreadable(closed);
+        }
+        // Delimiters that touch form one run, and what stands before the run decides.
+        let before = closed.map(|closed| closed.before).or_else(|| self.text.chars().next_back());
+        // Closing may have taken marks away from around the link.
+        match self.link.filter(|link| link.bracket.is_none()) {
+            None => self.open_marks(0..self.marks.len(), closed, before, next),
+            Some(link) => {
+                let around = link.marks_around;
+                self.open_marks(0..around, closed, before, '[');
+                self.escape_exclamation_mark();
+                self.link = Some(OpenLink { bracket: Some(self.text.len()), ..link });
+                self.text.push('[');
+                self.open_marks(around..self.marks.len(), None, Some('['), next);
+            }
+        }
+    }
+
+    /// `!` before a link would make an image of it.
+    fn escape_exclamation_mark(&mut self) {
+        if self.text.ends_with('!') {
+            self.text.pop();
+            self.text.push_str("\\!");
+        }
     }
 
     fn ends_line(&self) -> bool {
-        self.text.ends_with('\n') || (self.in_cell && self.text.ends_with("<br>"))
+        self.text.ends_with('\n') || (self.in_cell && without_break(&self.text).is_some())
     }
 
-    fn open(&mut self, next: char) {
-        let pending_link = self.link.filter(|link| link.bracket.is_none());
-        let around = pending_link.map_or(self.marks.len(), |link| link.marks_around);
-        self.open_marks(0, around, if pending_link.is_some() { '[' } else { next });
-        if let Some(link) = pending_link {
-            if self.text.ends_with('!') {
-                self.text.pop();
-                self.text.push_str("\\!");
-            }
-            self.link = Some(OpenLink { bracket: Some(self.text.len()), ..link });
-            self.text.push('[');
-            self.open_marks(around, self.marks.len(), next);
+    /// A mark that would begin where the same mark ends goes on instead: `****` is no end and no beginning.
+    fn reopen(&mut self, closed: Closed) -> Closed {
+        let first = self.pending_marks().next();
+        let Some(active) = first.filter(|active| active.mark == closed.mark) else { return closed };
+        active.state = State::Open(closed.start);
+        active.shares_run = true;
+        let length = closed.mark.delimiter().len();
+        self.text.truncate(self.text.len() - length);
+        Closed { run: closed.run - length, ..closed }
+    }
+
+    /// Leaves marks out that would open in one run with the delimiters that were just written, unless the run is of
+    /// three or six: others may not match what they close or what closes them (CommonMark 6.2, rules 9 and 10).
+    fn drop_unreadable(&mut self, closed: Closed) {
+        let kind = closed.mark.kind();
+        let opened: usize = self
+            .pending_marks()
+            .take_while(|active| active.mark.kind() == kind)
+            .map(|active| active.mark.delimiter().len())
+            .sum();
+        if closed.run > 0 && !(closed.run + opened).is_multiple_of(3) {
+            let same = self.pending_marks().take_while(|active| active.mark.kind() == kind);
+            same.for_each(|active| active.state = State::Dropped);
         }
     }
 
-    /// Opens the pending ones of the marks `from..to`; `next` follows them.
-    fn open_marks(&mut self, from: usize, to: usize, next: char) {
-        // Delimiters that touch form one run; what stands before the run decides.
-        let before = self.text.chars().next_back();
-        let opens = !next.is_whitespace()
-            && (!may_be_punctuation(next) || before.is_none_or(|c| c.is_whitespace() || is_punctuation(c)));
-        for active in
-            self.marks.iter_mut().take(to).skip(from).filter(|active| active.state == State::Pending)
-        {
+    /// The marks that open next, before the bracket of a link that begins with them.
+    fn pending_marks(&mut self) -> impl Iterator<Item = &mut Active> {
+        let link = self.link.filter(|link| link.bracket.is_none());
+        let around = link.map_or(usize::MAX, |link| link.marks_around);
+        self.marks.iter_mut().take(around).filter(|active| active.state == State::Pending)
+    }
+
+    /// Opens the pending ones of the marks in `range`; `next` follows them, and before them stands what was `closed`.
+    fn open_marks(&mut self, range: Range<usize>, closed: Option<Closed>, before: Option<char>, next: char) {
+        let mut before = before;
+        let mut run = None;
+        let mut dropped = false;
+        let shares_run = closed.is_some_and(|closed| closed.run > 0);
+        for at in range.clone() {
+            let around_shares_run = self.marks.iter().take(at).any(|active| {
+                active.shares_run && active.mark.kind() == '*' && matches!(active.state, State::Open(_))
+            });
+            let rest = self.marks.get_mut(at..range.end);
+            let Some((active, later)) = rest.and_then(<[Active]>::split_first_mut) else { return };
+            if active.state != State::Pending {
+                continue;
+            }
+            let kind = active.mark.kind();
+            // A run of the other kind is punctuation to this one.
+            let other = later.iter().any(|later| later.state == State::Pending && later.mark.kind() != kind);
+            let after = if other { '*' } else { next };
+            if run.is_some_and(|run| run != kind) {
+                before = run;
+            }
+            // With nothing left in between, it would make one run with the delimiters of its kind before it.
+            let touches = dropped
+                && run.is_none()
+                && closed.is_some_and(|closed| closed.run > 0 && closed.mark.kind() == kind);
+            // Where it could close as well as open, it would close the mark around it, unless their runs add up to three
+            // (CommonMark 6.2, rule 9).
+            let only_opens = before.is_none_or(escape::is_space)
+                || (before.is_some_and(is_punctuation) && escape::is_of_word(after));
+            let closes = kind == '*' && run != Some(kind) && around_shares_run && !only_opens;
+            let opens = !next.is_whitespace()
+                && !touches
+                && !closes
+                && (!may_be_punctuation(after)
+                    || before.is_none_or(|c| escape::is_space(c) || is_punctuation(c)));
             if opens {
                 active.state = State::Open(self.text.len());
+                active.shares_run = shares_run
+                    || run == Some(kind)
+                    || later.iter().any(|later| later.state == State::Pending && later.mark.kind() == kind);
                 self.text.push_str(active.mark.delimiter());
+                run = Some(kind);
             } else {
                 active.state = State::Dropped;
+                dropped = true;
             }
         }
     }
 
-    /// Writes the delimiters of the marks that have ended, from the innermost; `next` is what follows them.
-    fn close_marks(&mut self, next: char) {
-        while let Some(active) = self.marks.last().copied().filter(|active| active.closing) {
-            self.marks.pop();
+    /// Closes the marks that have ended, be there others that wait to begin.
+    fn close_ended(&mut self, next: char) -> Option<Closed> {
+        let last = self.marks.iter().rposition(|active| active.closing)?;
+        let waiting = self.marks.split_off(last + 1);
+        let closed = self.close_marks(next);
+        self.marks.extend(waiting);
+        closed
+    }
+
+    /// Writes the delimiters of the marks that have ended, from the innermost; `next` is what follows them. Answers
+    /// with the last one that it closed, if its delimiter touches what follows.
+    fn close_marks(&mut self, next: char) -> Option<Closed> {
+        let mut end = self.visible_end();
+        let visible = self.text.get(..end).and_then(|text| text.chars().next_back());
+        // What stands before the run of delimiters, and the kind of the run.
+        let (mut before, mut run) = (visible, None);
+        let mut closed = None;
+        while let Some(active) = self.marks.pop_if(|active| active.closing) {
+            if let Some(link) = self.link.as_mut().filter(|link| link.marks_around > self.marks.len()) {
+                link.marks_around -= 1;
+            }
             let State::Open(start) = active.state else { continue };
-            let end = self.visible_end();
-            let last = self.text.get(..end).and_then(|text| text.chars().next_back());
-            let closes = end > start + active.mark.delimiter().len()
-                && last.is_some_and(|last| {
-                    !may_be_punctuation(last)
+            let (kind, content) = (active.mark.kind(), start + active.mark.delimiter().len());
+            if run.is_some_and(|run| run != kind) {
+                before = run;
+            }
+            let closes = end > content
+                && before.is_some_and(|before| {
+                    !may_be_punctuation(before)
                         || end < self.text.len()
-                        || next.is_whitespace()
+                        || escape::is_space(next)
                         || is_punctuation(next)
                 });
             if closes {
                 self.text.insert_str(end, active.mark.delimiter());
+                end += active.mark.delimiter().len();
+                let touching = closed.filter(|_| run == Some(kind)).map_or(0, |closed: Closed| closed.run);
+                run = Some(kind);
+                closed = visible.map(|before| {
+                    let run = touching + active.mark.delimiter().len();
+                    Closed { before, mark: active.mark, start, run }
+                });
             } else {
-                self.text.replace_range(start..start + active.mark.delimiter().len(), "");
+                // Two code spans must not touch.
+                let apart = self.text.get(..start).is_some_and(|text| text.ends_with('`'))
+                    && self.text.get(content..).is_some_and(|text| text.starts_with('`'));
+                let instead = if apart { NOTHING } else { "" };
+                self.text.replace_range(start..content, instead);
+                let shifted = |at: usize| (at + instead.len()).saturating_sub(content - start);
+                end = shifted(end);
+                closed = closed.map(|closed: Closed| Closed { start: shifted(closed.start), ..closed });
             }
         }
+        closed.filter(|_| end == self.text.len())
     }
 
     /// Offset behind the last visible character.
@@ -213,7 +413,7 @@ impl Inline {
                 Some(before) if text.get(trimmed.len()..).is_some_and(|rest| rest.starts_with('\n')) => {
                     before
                 }
-                _ if self.in_cell => trimmed.strip_suffix("<br>").unwrap_or(trimmed),
+                _ if self.in_cell => without_break(trimmed).unwrap_or(trimmed),
                 _ => trimmed,
             };
             if trimmed.len() == text.len() {
@@ -225,23 +425,35 @@ impl Inline {
 
     /// A mark begins.
     pub(super) fn begin(&mut self, mark: Mark) {
-        let inside = self.link.map_or(0, |link| link.marks_around);
-        let found = self.marks.iter_mut().enumerate().find(|(_, active)| active.mark == mark);
-        match found {
-            // `<b><b>a</b></b>` is one mark.
-            Some((_, active)) if !active.closing => active.nested = active.nested.saturating_add(1),
-            // `<b>a</b><b>c</b>` is one mark, unless a link begins in between.
-            Some((at, active)) if at >= inside && !self.space => active.closing = false,
-            Some(_) => {
-                self.close_marks(if self.space { ' ' } else { '[' });
-                self.marks.push(Active { mark, state: State::Pending, nested: 0, closing: false });
+        self.write_code();
+        // `<b><b>a</b></b>` is one mark.
+        if let Some(active) =
+            self.marks.iter_mut().rev().find(|active| active.mark == mark && !active.closing)
+        {
+            active.nested = active.nested.saturating_add(1);
+            return;
+        }
+        // `<b>a</b><b>c</b>` is one mark, unless another one ends around it or begins in between, or a link does.
+        let open = self.marks.iter().rposition(|active| !active.closing).map_or(0, |at| at + 1);
+        let open = open.max(self.link.map_or(0, |link| link.marks_around));
+        let ended = self.marks.get_mut(open).filter(|active| active.mark == mark);
+        match ended.filter(|_| !self.space) {
+            Some(active) => active.closing = false,
+            None => {
+                self.marks.push(Active {
+                    mark,
+                    state: State::Pending,
+                    nested: 0,
+                    closing: false,
+                    shares_run: false,
+                });
             }
-            None => self.marks.push(Active { mark, state: State::Pending, nested: 0, closing: false }),
         }
     }
 
     /// A mark ends.
     pub(super) fn end(&mut self, mark: Mark) {
+        self.write_code();
         let Some(at) = self.marks.iter().rposition(|active| active.mark == mark && !active.closing) else {
             return;
         };
@@ -257,11 +469,9 @@ impl Inline {
 
     /// A link begins; links do not nest. Answers whether this one counts.
     pub(super) fn begin_link(&mut self) -> bool {
+        self.write_code();
         let counts = self.link.is_none();
         if counts {
-            if self.marks.iter().any(|active| active.closing) {
-                self.close_marks(if self.space { ' ' } else { '[' });
-            }
             self.link = Some(OpenLink { marks_around: self.marks.len(), bracket: None });
         }
         counts
@@ -269,11 +479,12 @@ impl Inline {
 
     /// Whether the open link has shown anything.
     pub(super) fn link_has_text(&self) -> bool {
-        self.link.is_some_and(|link| link.bracket.is_some())
+        self.link.is_some_and(|link| link.bracket.is_some() || !is_blank(&self.code))
     }
 
     /// The link ends. Without a target its text stays.
     pub(super) fn end_link(&mut self, target: Option<&str>) {
+        self.write_code();
         let Some(OpenLink { bracket: Some(start), .. }) = self.link.take() else { return };
         self.close_marks(']');
         let end = self.visible_end().max(start + 1);
@@ -286,12 +497,27 @@ impl Inline {
                 let destination = destination(target, self.in_cell);
                 self.text.insert_str(end, &format!("]({destination})"));
             }
-            None => self.text.replace_range(start..=start, ""),
+            None => self.remove_brackets(start, end),
         }
+    }
+
+    /// A link turns out to have no target. Marks and code inside of it were written for text between brackets: where
+    /// they touch a bracket, a comment takes its place.
+    fn remove_brackets(&mut self, start: usize, end: usize) {
+        let touches = |c: Option<char>| matches!(c, Some('*' | '~' | '`'));
+        if touches(self.text.get(..end).and_then(|text| text.chars().next_back())) {
+            self.text.insert_str(end, NOTHING);
+        }
+        let first = self.text.get(start + 1..).and_then(|text| text.chars().next());
+        // At the beginning of a line a comment would be a block, and nothing stands before the bracket.
+        let begins_line = self.text.get(..start).is_none_or(|text| text.is_empty() || text.ends_with('\n'));
+        let instead = if touches(first) && !begins_line { NOTHING } else { "" };
+        self.text.replace_range(start..=start, instead);
     }
 
     /// Takes the text of the block. Marks and a link that are still open close here and open again in the next block.
     pub(super) fn take(&mut self, link_target: Option<&str>) -> String {
+        self.write_code();
         let link = self.link;
         let pending =
             |active: &Active| (!active.closing).then_some(Active { state: State::Pending, ..*active });
@@ -355,15 +581,15 @@ fn is_punctuation(c: char) -> bool {
 
 /// Perhaps punctuation or a symbol for some Markdown reader.
 fn may_be_punctuation(c: char) -> bool {
-    !c.is_alphanumeric()
+    !escape::is_of_word(c)
 }
 
 /// Whether `<url>` means the same as `[url](url)`.
 fn is_autolink(target: &str) -> bool {
     (target.starts_with("https://") || target.starts_with("http://"))
-        && target
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'\\' | b'|' | b'`'))
+        && target.bytes().all(|byte| {
+            byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'[' | b']' | b'\\' | b'|' | b'`')
+        })
 }
 
 /// A link destination: what would end it or be read as markup is escaped or percent-encoded.
@@ -377,7 +603,7 @@ pub(super) fn destination(target: &str, in_cell: bool) -> String {
             '`' => written.push_str("%60"),
             '|' if in_cell => written.push_str("%7C"),
             '&' if super::entities::looks_like_reference(target.get(at + 1..).unwrap_or_default()) => {
-                written.push_str("\\&");
+                written.push_str("&amp;");
             }
             c if c.is_whitespace() || c.is_control() => {
                 let mut bytes = [0; 4];
@@ -391,17 +617,44 @@ pub(super) fn destination(target: &str, in_cell: bool) -> String {
     written
 }
 
-/// A code span: fenced by one backtick more than it holds.
+/// A code span: fenced by one backtick more than it holds. The code shows something and does not end with a space.
 pub(super) fn code_span(code: &str, in_cell: bool) -> String {
-    let folded = code.split(['\n', '\r']).collect::<Vec<_>>().join(" ");
-    let code = folded.trim_matches(|c: char| c.is_whitespace() || is_invisible_control(c));
-    if code.is_empty() {
-        return String::new();
+    let code = in_one_line(code);
+    if in_cell && code.contains("\\|") {
+        // Markdown readers disagree on a backslash and a pipe in a code span in a table.
+        return code_element(&code, in_cell);
     }
     let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest + 1);
     let pad = if code.starts_with('`') || code.ends_with('`') { " " } else { "" };
-    let code: String = code.chars().filter(|&c| !is_invisible_control(c)).collect();
     let code = if in_cell { code.replace('|', "\\|") } else { code };
     format!("{fence}{pad}{code}{pad}{fence}")
+}
+
+fn in_one_line(code: &str) -> String {
+    code.chars().map(|c| if is_invisible_control(c) { ' ' } else { c }).collect()
+}
+
+/// Code where no span can hold it.
+fn code_element(code: &str, in_cell: bool) -> String {
+    let mut markdown = "<code>".to_owned();
+    let surroundings = Surroundings { before: Some('>'), in_link: true, in_strike: true, in_cell };
+    escape::push(&mut markdown, &in_one_line(code), surroundings);
+    markdown.push_str("</code>");
+    markdown
+}
+
+fn is_blank_character(c: char) -> bool {
+    c.is_whitespace() || c.is_control()
+}
+
+fn is_blank(text: &str) -> bool {
+    text.chars().all(is_blank_character)
+}
+
+/// The text of a cell before the line break at its end; none if it ends otherwise, be it with an escaped `<br>`.
+fn without_break(text: &str) -> Option<&str> {
+    let before = text.strip_suffix("<br>")?;
+    let backslashes = before.len() - before.trim_end_matches('\\').len();
+    (backslashes % 2 == 0).then_some(before)
 }

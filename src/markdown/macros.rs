@@ -61,17 +61,9 @@ pub(super) fn becomes(name: &str) -> Becomes {
         | "children"
         | "multiexcerpt-include"
         | "multiexcerpt-include-macro" => PageLink,
-        "view-file"
-        | "viewpdf"
-        | "viewdoc"
-        | "viewxls"
-        | "viewppt"
-        | "multimedia"
-        | "widget"
-        | "iframe"
-        | "native-embed:whiteboard"
-        | "native-embed:database"
-        | "native-embed:loom" => FileLink,
+        "view-file" | "viewpdf" | "viewdoc" | "viewxls" | "viewppt" | "multimedia" | "widget" | "iframe" => {
+            FileLink
+        }
         "drawio" | "drawio-sketch" | "inc-drawio" | "gliffy" => Diagram(".png"),
         "mathblock"
         | "mathinline"
@@ -122,6 +114,8 @@ pub(super) fn becomes(name: &str) -> Becomes {
         | "roadmap"
         | "team-calendar"
         | "calendar" => Generated,
+        // Whiteboards, databases, videos and what else can be embedded.
+        name if name.starts_with("native-embed:") => FileLink,
         // Mermaid macros of several vendors begin alike.
         name if name.starts_with("mermaid") => Code("mermaid"),
         _ => Becomes::Unknown,

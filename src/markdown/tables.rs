@@ -3,12 +3,22 @@
 //! `rowspan` repeats a value in the rows below, `colspan` leaves the rest of the span empty (design, section 6).
 //! Spans are believed only as far as the table's own size makes them plausible, so that output stays linear.
 
-/// What spans may add: this many cells for each real one, and some for small tables.
+/// What spans may add: this many cells for each real one.
 const SPANNED_PER_CELL: usize = 16;
-const SPANNED_AT_LEAST: usize = 4096;
 
-/// What repeated values may add to a table: as much as it holds itself, and some for small tables.
-const REPEATED_AT_LEAST: usize = 64 << 10;
+/// What spans may add beyond what their own table makes plausible: some cells and some repeated text for all the small
+/// tables of a page together.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    cells: usize,
+    bytes: usize,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { cells: 4096, bytes: 64 << 10 }
+    }
+}
 
 /// HTML's own limit of `colspan`.
 const WIDEST_SPAN: usize = 1000;
@@ -25,6 +35,8 @@ struct Cell {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: Vec<Vec<Cell>>,
+    /// Whether the first row that has a cell stands in a `thead`.
+    has_head: bool,
 }
 
 /// A table as Markdown.
@@ -36,7 +48,11 @@ pub(super) struct Written {
 }
 
 impl Table {
-    pub(super) fn begin_row(&mut self) {
+    pub(super) fn begin_row(&mut self, in_head: bool) {
+        if self.rows.iter().all(Vec::is_empty) {
+            self.rows.clear();
+            self.has_head = in_head;
+        }
         self.rows.push(Vec::new());
     }
 
@@ -61,7 +77,7 @@ impl Table {
             },
         };
         if self.rows.is_empty() {
-            self.begin_row();
+            self.begin_row(false);
         }
         if let Some(row) = self.rows.last_mut() {
             row.push(cell);
@@ -79,21 +95,21 @@ impl Table {
     }
 
     /// The table in GitHub's notation; empty if it has no cell.
-    pub(super) fn write(self) -> Written {
+    pub(super) fn write(self, allowance: &mut Allowance) -> Written {
         let cells: usize = self.rows.iter().map(Vec::len).sum();
         let bytes: usize = self.rows.iter().flatten().map(|cell| cell.text.len()).sum();
         if cells == 0 {
             return Written { lines: String::new(), cut: 0 };
         }
-        let mut spanned = cells.saturating_mul(SPANNED_PER_CELL).saturating_add(SPANNED_AT_LEAST);
-        let mut repeated = bytes.saturating_add(REPEATED_AT_LEAST);
+        let mut spanned = cells.saturating_mul(SPANNED_PER_CELL).saturating_add(allowance.cells);
+        let mut repeated = bytes.saturating_add(allowance.bytes);
         let mut cut = 0;
         // Cells of the rows above that reach into this one: rows left, the cell, and whether this column repeats it.
         let mut above: Vec<Option<Reach<'_>>> = Vec::new();
         let mut grid: Vec<Vec<&str>> = Vec::with_capacity(self.rows.len());
-        let header =
-            self.rows.first().is_some_and(|row| !row.is_empty() && row.iter().all(|cell| cell.header));
-        for row in self.rows.iter().filter(|row| !row.is_empty()) {
+        let header = self.has_head
+            || self.rows.first().is_some_and(|row| !row.is_empty() && row.iter().all(|cell| cell.header));
+        for row in &self.rows {
             let mut line: Vec<&str> = Vec::with_capacity(row.len());
             let mut cells = row.iter();
             loop {
@@ -115,14 +131,19 @@ impl Table {
                 }
                 let Some(cell) = cells.next() else {
                     // Cells from above may still wait further to the right.
-                    match above
+                    let Some(gap) = above
                         .iter()
                         .skip(column)
                         .position(|reach| reach.as_ref().is_some_and(|r| r.rows > 0))
-                    {
-                        Some(gap) => line.extend(std::iter::repeat_n("", gap)),
-                        None => break,
+                    else {
+                        break;
+                    };
+                    if gap > spanned {
+                        cut += above.drain(column..).flatten().filter(|reach| reach.rows > 0).count();
+                        break;
                     }
+                    spanned -= gap;
+                    line.extend(std::iter::repeat_n("", gap));
                     continue;
                 };
                 let columns = cell.columns.min(spanned.saturating_add(1));
@@ -142,8 +163,15 @@ impl Table {
                     }
                 }
             }
-            grid.push(line);
+            // What reaches no further must not be looked at again, row by row.
+            while above.pop_if(|reach| reach.as_ref().is_none_or(|reach| reach.rows == 0)).is_some() {}
+            if !line.is_empty() {
+                grid.push(line);
+            }
         }
+        // A table takes from the page's allowance only what it could not pay itself.
+        allowance.cells = allowance.cells.min(spanned);
+        allowance.bytes = allowance.bytes.min(repeated);
         let width = grid.iter().map(Vec::len).max().unwrap_or(0);
         let mut lines = String::with_capacity(bytes + cells * 3 + width * 10);
         let (head, body) = match grid.split_first() {

@@ -91,6 +91,22 @@ impl Target {
         })
     }
 
+    /// Whether it names a file that only its page is known of: no address of the file can be told.
+    pub(super) fn is_file_of_other_page(&self) -> bool {
+        self.kind == Some(Resource::Attachment) && self.content.is_none() && self.title.is_some()
+    }
+
+    /// What describes an image that has no text: the name of its file.
+    pub(super) fn file_name(&self) -> Option<&str> {
+        match (self.kind, &self.url) {
+            (Some(Resource::Url), Some(url)) => {
+                let path = url.split(['?', '#']).next().unwrap_or_default();
+                path.rsplit('/').next().filter(|name| !name.is_empty())
+            }
+            _ => self.name(),
+        }
+    }
+
     /// What is shown where the link has no text of its own.
     pub(super) fn name(&self) -> Option<&str> {
         match self.kind {
@@ -105,6 +121,26 @@ impl Target {
             None => self.anchor.as_deref(),
         }
     }
+}
+
+/// Replaces what is percent-encoded, if that gives text.
+pub(super) fn decoded(segment: &str) -> Cow<'_, str> {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let digit = |at: usize| after.get(at).and_then(|&byte| char::from(byte).to_digit(16));
+        rest = match (byte, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
+                after.get(2..).unwrap_or_default()
+            }
+            _ => {
+                bytes.push(byte);
+                after
+            }
+        };
+    }
+    String::from_utf8(bytes).map_or(Cow::Borrowed(segment), Cow::Owned)
 }
 
 /// The address of an href that may be linked to; relative ones begin at the workspace.
@@ -122,7 +158,11 @@ pub(super) fn link<'a>(href: &'a str, base: &str) -> Option<Cow<'a, str>> {
     {
         return None;
     }
-    if trimmed.starts_with('/') && !trimmed.starts_with("//") {
+    // Without a scheme it is the one of the page.
+    if trimmed.starts_with("//") {
+        return Some(Cow::Owned(format!("https:{trimmed}")));
+    }
+    if trimmed.starts_with('/') {
         return Some(Cow::Owned(format!("{base}{trimmed}")));
     }
     Some(Cow::Borrowed(trimmed))
