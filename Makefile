@@ -1,7 +1,7 @@
 # The only place that knows in which order things are built: the component first, then `kai`, which embeds it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help component build release demo test lint format goldens docs bench clean
+.PHONY: help component build release demo test lint format goldens clean
 
 CARGO ?= cargo
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -41,9 +41,6 @@ format: ## Format the code
 
 goldens: ## Write the expected Markdown of every golden case anew; read the diff before you commit it
 	UPDATE_GOLDENS=1 $(CARGO) test --locked -p confluence-connector --test golden
-
-bench: ## Measure the converter
-	$(CARGO) bench --locked -p confluence-connector
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

@@ -75,6 +75,9 @@ pub(crate) enum Command {
         /// Key of its space, for links to pages beside it
         #[arg(long, value_name = "K")]
         space_key: String,
+        /// Print what was not understood or dropped instead of the Markdown
+        #[arg(long)]
+        check: bool,
     },
     /// Show what the component is and what it asks for
     Inspect,

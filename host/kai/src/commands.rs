@@ -127,6 +127,9 @@ pub(crate) fn report(summary: &Summary, notices: &BTreeMap<String, u64>) -> Stri
         line += &format!(", throttled {} times for {:.0} s", http.throttled, http.throttled_seconds);
     }
     lines.push(line);
+    for (name, count) in &summary.unknown_macros {
+        lines.push(format!("note: unknown macro: {name}: {count}"));
+    }
     for (what, count) in notices {
         lines.push(format!("note: {what}: {count}"));
     }
@@ -220,19 +223,28 @@ impl<'a> From<&'a StoredDocument> for JsonDocument<'a> {
     }
 }
 
-/// Converts one page; notices go to stderr.
+/// Converts one page. To `out` goes its Markdown, or with `check` what was not understood or dropped; without, that
+/// goes to stderr.
 pub(crate) async fn convert(
     connector: &Connector,
     file: Option<&Path>,
     page: StoragePage,
+    check: bool,
     out: &mut impl Write,
 ) -> Result<u8, Error> {
     let storage = read_text(file)?;
     let converted = connector.convert(StoragePage { storage, ..page }).await;
     let converted = converted.map_err(|error| Error::Call { space: None, error })?;
-    out.write_all(converted.markdown.as_bytes()).ok();
+    if !check {
+        out.write_all(converted.markdown.as_bytes()).ok();
+    }
     for notice in converted.notices {
-        writeln!(io::stderr(), "note: {}: {}", notice.what, notice.count).ok();
+        let line = format!("{}: {}", notice.what, notice.count);
+        if check {
+            print(out, &format!("warning: {line}"));
+        } else {
+            writeln!(io::stderr(), "note: {line}").ok();
+        }
     }
     Ok(0)
 }

@@ -59,17 +59,20 @@ async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error
                 let filter = Filter { source_id: source, id };
                 commands::documents(&data, &filter, json, &mut out)
             }
-            Command::Convert { file, title, base_url, page_id, space_key } => {
+            Command::Convert { file, title, base_url, page_id, space_key, check } => {
                 let page = StoragePage { id: page_id, title, space_key, base_url, storage: String::new() };
-                commands::convert(&connector().await?, file.as_deref(), page, &mut out).await
+                commands::convert(&connector().await?, file.as_deref(), page, check, &mut out).await
             }
             Command::Inspect => commands::inspect(&connector().await?, &mut out).await,
         }
     };
     tokio::select! {
         result = work => result,
-        // Whatever was committed stays, and the next run goes on from there.
-        _ = tokio::signal::ctrl_c() => Ok(exit::INTERRUPTED),
+        // Whatever was committed stays.
+        _ = tokio::signal::ctrl_c() => {
+            writeln!(std::io::stderr(), "kai: interrupted; the next run goes on from here").ok();
+            Ok(exit::INTERRUPTED)
+        }
     }
 }
 

@@ -44,6 +44,9 @@ pub struct Summary {
     pub seconds: f64,
     /// Each space's delta token, by key.
     pub delta_tokens: BTreeMap<String, String>,
+    /// Macros that the connector does not know, by name, with the number of times that they were met. Their bodies
+    /// are in the documents; what they generate is not.
+    pub unknown_macros: BTreeMap<String, u64>,
 }
 
 /// What became of the documents of a run.

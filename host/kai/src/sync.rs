@@ -21,6 +21,9 @@ use crate::summary::{DocumentCounts, HttpCounts, Mode, Summary};
 /// Spaces, and pages of a space, that are asked for side by side: as many as the gate lets through.
 pub(crate) const SIDE_BY_SIDE: usize = 8;
 
+/// How the contract's notices begin that name a macro (`wit/connector.wit`, `notice`).
+const UNKNOWN_MACRO: &str = "unknown macro: ";
+
 /// How a sync is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SyncOptions {
@@ -35,7 +38,7 @@ pub struct SyncOptions {
 pub struct Outcome {
     /// What was done, in any case.
     pub summary: Summary,
-    /// What the connector noticed on the way, such as macros that it does not know.
+    /// What the connector noticed on the way, unknown macros apart, with the number of times.
     pub notices: BTreeMap<String, u64>,
     /// Why it did not come to its end, or what it refused to do. The store is as consistent as ever, and the next run
     /// goes on from there.
@@ -75,6 +78,7 @@ pub async fn sync<S: Store>(
             http: HttpCounts::default(),
             seconds: 0.0,
             delta_tokens: BTreeMap::new(),
+            unknown_macros: BTreeMap::new(),
         },
         notices: BTreeMap::new(),
         error: None,
@@ -105,6 +109,7 @@ pub async fn sync<S: Store>(
             let counted = pass.counted.into_inner().unwrap_or_else(PoisonError::into_inner);
             outcome.summary.documents = counted.documents;
             outcome.notices = counted.notices;
+            outcome.summary.unknown_macros = counted.unknown_macros;
             outcome.summary.complete = matches!(outcome.error, None | Some(Error::RemovalsRefused { .. }));
             let id = source_id.clone();
             outcome.summary.delta_tokens =
@@ -148,6 +153,7 @@ pub(crate) struct Pass<'a, S> {
 struct Counted {
     documents: DocumentCounts,
     notices: BTreeMap<String, u64>,
+    unknown_macros: BTreeMap<String, u64>,
 }
 
 impl<S: Store> Pass<'_, S> {
@@ -361,7 +367,11 @@ impl<S: Store> Pass<'_, S> {
     fn notice(&self, notices: Vec<Notice>) {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         for notice in notices {
-            *counted.notices.entry(notice.what).or_default() += u64::from(notice.count);
+            let count = match notice.what.strip_prefix(UNKNOWN_MACRO) {
+                Some(name) => counted.unknown_macros.entry(name.to_owned()).or_default(),
+                None => counted.notices.entry(notice.what).or_default(),
+            };
+            *count += u64::from(notice.count);
         }
     }
 

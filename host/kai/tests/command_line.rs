@@ -141,6 +141,7 @@ async fn sync_and_documents_speak_json_in_the_shapes_that_others_read() {
             ])
         );
         assert_eq!(keys(&summary["delta_tokens"]), BTreeSet::from(["ENG", "OPS", "~712020ada"]));
+        assert_eq!(keys(&summary["unknown_macros"]), BTreeSet::from(["acme-approval"]));
 
         let output = bench.kai(&["documents", "--data", "D", "--json"]);
         assert_exit(&output, 0);
@@ -407,6 +408,12 @@ fn convert_turns_storage_on_stdin_or_in_a_file_into_markdown() {
     assert_exit(&output, 0);
     assert_eq!(stdout(&output), "# T\n\nHello **world**\n\nx\n");
     assert_eq!(stderr(&output), "note: unknown macro: odd: 1\n");
+    let checked = convert(&["--check"], storage);
+    assert_exit(&checked, 0);
+    assert_eq!(
+        (stdout(&checked), stderr(&checked)),
+        ("warning: unknown macro: odd: 1\n".to_owned(), String::new())
+    );
     let file = bench.write("page.xml", storage);
     assert_eq!(stdout(&convert(&[&file], "")), stdout(&output));
     assert_refused(&convert(&["missing.xml"], ""), 2, &["missing.xml"]);

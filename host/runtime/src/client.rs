@@ -111,6 +111,7 @@ pub(crate) fn tls(extra_ca_file: Option<&Path>) -> Result<rustls::ClientConfig, 
 pub(crate) struct Client {
     http: reqwest::Client,
     first_byte: Duration,
+    between_bytes: Duration,
 }
 
 impl Client {
@@ -122,13 +123,12 @@ impl Client {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .connect_timeout(timeouts.connect)
-            .read_timeout(timeouts.between_bytes.max(timeouts.first_byte))
             .timeout(timeouts.total)
             // A redirect is an answer like any other: following it would be a request that nobody judged.
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Resolver { egress: egress.clone() })
             .build()?;
-        Ok(Self { http, first_byte: timeouts.first_byte })
+        Ok(Self { http, first_byte: timeouts.first_byte, between_bytes: timeouts.between_bytes })
     }
 
     /// Sends a GET and reads the answer to its end.
@@ -141,7 +141,10 @@ impl Client {
             return Err(too_large());
         }
         let mut body = BytesMut::new();
-        while let Some(piece) = response.chunk().await.map_err(|error| fault(&error))? {
+        loop {
+            let piece = tokio::time::timeout(self.between_bytes, response.chunk()).await;
+            let piece = piece.map_err(|_| Fault::Timeout)?.map_err(|error| fault(&error))?;
+            let Some(piece) = piece else { break };
             if body.len() + piece.len() > cap {
                 return Err(too_large());
             }
