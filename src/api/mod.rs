@@ -55,8 +55,9 @@ impl<'a, T: Transport> Client<'a, T> {
         let url = format!("{}{path_and_query}", self.site.api_root());
         let request = Request { url: &url, authorization: self.site.authorization() };
         let response = self.transport.get(request).map_err(|error| match error {
+            // The host judges by where the registration leads, so that is what has to change.
             TransportError::Denied(reason) => {
-                Error::Forbidden(format!("the host refused the request: {reason}"))
+                Error::InvalidSource(format!("base_url: the host does not allow this request: {reason}"))
             }
             TransportError::Unavailable(reason) => {
                 Error::Unavailable(format!("{}: {reason}", self.site.origin()))

@@ -57,6 +57,9 @@ pub(crate) enum Fault {
     Dns,
     #[error("the connection is refused")]
     Refused,
+    /// The site closed the connection before it answered, as it may do with one that was kept for too long.
+    #[error("the connection was closed")]
+    Closed,
     #[error("no answer in time")]
     Timeout,
     #[error("the TLS certificate is not trusted: {0}")]
@@ -72,7 +75,7 @@ impl Fault {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Prohibited(_) | Self::Certificate(_) | Self::TooLarge(_) => false,
-            Self::Dns | Self::Refused | Self::Timeout | Self::Broken(_) => true,
+            Self::Dns | Self::Refused | Self::Closed | Self::Timeout | Self::Broken(_) => true,
         }
     }
 }
@@ -209,9 +212,16 @@ fn fault(error: &reqwest::Error) -> Fault {
         {
             return Fault::Certificate(format!("{reason}"));
         }
-        if io.kind() == std::io::ErrorKind::ConnectionRefused {
-            return Fault::Refused;
+        match io.kind() {
+            std::io::ErrorKind::ConnectionRefused => return Fault::Refused,
+            std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe if error.is_request() => {
+                return Fault::Closed;
+            }
+            _ => {}
         }
+    }
+    if cause::<hyper::Error>(error).is_some_and(hyper::Error::is_incomplete_message) {
+        return Fault::Closed;
     }
     // The deepest cause is the one that says something; the URL is left out, it may be long.
     let mut deepest: &dyn StdError = error;

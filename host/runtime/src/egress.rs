@@ -13,12 +13,30 @@ const API_PATH: &str = "/wiki/api/v2/";
 /// Where scoped API tokens work.
 const GATEWAY: &str = "https://api.atlassian.com";
 
+/// Which hosts an operator allows: `acme.atlassian.net`, or `*.atlassian.net` for every name below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HostPattern(String);
+
+impl HostPattern {
+    pub(crate) fn new(pattern: &str) -> Self {
+        Self(pattern.trim().to_ascii_lowercase())
+    }
+
+    fn matches(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        match self.0.strip_prefix('*') {
+            Some(suffix) if suffix.starts_with('.') => host.len() > suffix.len() && host.ends_with(suffix),
+            _ => host == self.0,
+        }
+    }
+}
+
 /// What one source may reach. Decided from the registration, never from what a guest says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Egress {
     /// Scheme, host and port, as [`Url`] writes them: capitals and default ports are gone.
     origin: String,
-    /// The host's name in the form that the resolver sees.
+    /// The host's name in the form in which the resolver sees it.
     host: String,
     path_prefix: String,
     allow_local: bool,
@@ -84,6 +102,18 @@ impl Egress {
                 allow_local: false,
             },
         })
+    }
+
+    /// Whether an operator who allows only these hosts (none: all) allows this one.
+    ///
+    /// # Errors
+    /// [`SourceError::HostNotAllowed`].
+    pub(crate) fn check_policy(&self, allowed: &[HostPattern]) -> Result<(), SourceError> {
+        if allowed.is_empty() || allowed.iter().any(|pattern| pattern.matches(&self.host)) {
+            Ok(())
+        } else {
+            Err(SourceError::HostNotAllowed(self.host.clone()))
+        }
     }
 
     /// What all sessions to one site have in common: the key of its gate.
@@ -204,6 +234,26 @@ mod tests {
             assert!(matches!(refused, Err(SourceError::LocalAddress(_))), "{literal}: {refused:?}");
         }
         assert!(Egress::new("http://127.0.0.1:8080", None, true).is_ok());
+    }
+
+    #[test]
+    fn an_operator_narrows_the_hosts() {
+        let check = |base_url: &str, cloud_id: Option<&str>, patterns: &[&str]| {
+            let patterns: Vec<HostPattern> =
+                patterns.iter().map(|pattern| HostPattern::new(pattern)).collect();
+            Egress::new(base_url, cloud_id, false).unwrap().check_policy(&patterns).is_ok()
+        };
+        assert!(check("https://acme.example", None, &[]));
+        assert!(check("https://Acme.Atlassian.net", None, &["*.atlassian.net"]));
+        assert!(check("https://acme.example", None, &["*.atlassian.net", "ACME.example"]));
+        assert!(!check("https://acme.example", None, &["*.atlassian.net"]));
+        assert!(!check("https://evilatlassian.net", None, &["*.atlassian.net"]));
+        assert!(!check("https://atlassian.net", None, &["*.atlassian.net"]));
+        assert!(!check("https://acme.atlassian.net.evil.example", None, &["*.atlassian.net"]));
+        assert!(!check("https://acme.example", None, &["*"]));
+        // A scoped token goes to the gateway, so that is what has to be allowed.
+        assert!(!check("https://acme.atlassian.net", Some("1a"), &["acme.atlassian.net"]));
+        assert!(check("https://acme.atlassian.net", Some("1a"), &["api.atlassian.com"]));
     }
 
     #[test]

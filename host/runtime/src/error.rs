@@ -98,6 +98,12 @@ pub enum SourceError {
     /// `base_url` is an address inside a private network.
     #[error("base_url leads to the private address {0}; a local test site needs the permission to be one")]
     LocalAddress(IpAddr),
+    /// The operator of this host allows other hosts only.
+    #[error("base_url leads to {0}, which is not among the hosts that the operator allows")]
+    HostNotAllowed(String),
+    /// The host has as many live tenants as it was built for. Try again when some sessions have ended.
+    #[error("the host is busy: {0} tenants have sessions already")]
+    TooManyTenants(usize),
     /// The host's HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
@@ -119,6 +125,9 @@ pub enum CallError {
     /// All instances that the host was built for are in use. Try again later.
     #[error("the host is busy: all sandboxes are in use")]
     Busy,
+    /// The host shuts down. Nothing is lost: the next process goes on from the last cursor.
+    #[error("the host is shutting down")]
+    ShuttingDown,
     /// A fault of this library.
     #[error("the host failed: {0}")]
     Host(String),

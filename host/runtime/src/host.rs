@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::info;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -16,13 +19,13 @@ use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, P
 use crate::bindings::ConfluencePre;
 use crate::client::{self, Client, HttpTimeouts};
 use crate::credential::Credential;
-use crate::egress::Egress;
-use crate::error::{BuildError, LoadError, SourceError};
+use crate::egress::{Egress, HostPattern};
+use crate::error::{BuildError, CallError, LoadError, SourceError};
 use crate::gate::Gate;
 use crate::limits::Limits;
 use crate::retry::RetryPolicy;
 use crate::sandbox::{self, ALLOWED_IMPORTS, State};
-use crate::session::{Artifact, Connector};
+use crate::session::{Artifact, Connector, Loaded};
 use crate::source::Source;
 use crate::tenant::{Counters, Tenant};
 
@@ -36,7 +39,7 @@ const LARGEST_COMPONENT: u64 = 64 << 20;
 pub(crate) const EPOCH: Duration = Duration::from_millis(10);
 
 /// Builds a [`Host`]. Every setting has a default that suits production.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct HostBuilder {
     limits: Limits,
     retry: RetryPolicy,
@@ -45,6 +48,28 @@ pub struct HostBuilder {
     extra_ca_file: Option<PathBuf>,
     cache_directory: Option<PathBuf>,
     pooled_instances: Option<u32>,
+    allowed_hosts: Vec<HostPattern>,
+    calls: usize,
+    calls_per_tenant: usize,
+    tenants: usize,
+}
+
+impl Default for HostBuilder {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            retry: RetryPolicy::default(),
+            timeouts: HttpTimeouts::default(),
+            allow_local: false,
+            extra_ca_file: None,
+            cache_directory: None,
+            pooled_instances: None,
+            allowed_hosts: Vec::new(),
+            calls: 256,
+            calls_per_tenant: 16,
+            tenants: 10_000,
+        }
+    }
 }
 
 impl HostBuilder {
@@ -100,6 +125,36 @@ impl HostBuilder {
         self
     }
 
+    /// Allows only sources on these hosts: `acme.atlassian.net`, or `*.atlassian.net` for every name below it. Sources
+    /// with a `cloud_id` reach `api.atlassian.com`. Default: all public hosts.
+    #[must_use]
+    pub fn allowed_hosts<P: AsRef<str>>(mut self, patterns: impl IntoIterator<Item = P>) -> Self {
+        self.allowed_hosts = patterns.into_iter().map(|pattern| HostPattern::new(pattern.as_ref())).collect();
+        self
+    }
+
+    /// Calls at once, of all tenants; more wait for their turn. Each takes up to [`Limits::memory`]. Default 256.
+    #[must_use]
+    pub fn concurrent_calls(mut self, calls: usize) -> Self {
+        self.calls = calls.max(1);
+        self
+    }
+
+    /// Calls at once of one tenant; more wait for their turn. Default 16.
+    #[must_use]
+    pub fn concurrent_calls_per_tenant(mut self, calls: usize) -> Self {
+        self.calls_per_tenant = calls.max(1);
+        self
+    }
+
+    /// Tenants with live sessions; one more is [`SourceError::TooManyTenants`]. A tenant goes with its last session.
+    /// Default 10,000.
+    #[must_use]
+    pub fn live_tenants(mut self, tenants: usize) -> Self {
+        self.tenants = tenants;
+        self
+    }
+
     /// Builds the host.
     ///
     /// # Errors
@@ -114,6 +169,9 @@ impl HostBuilder {
             engine,
             linker,
             tls,
+            calls: Semaphore::new(self.calls),
+            running: TaskTracker::new(),
+            cancelled: CancellationToken::new(),
             settings: self,
             gates: Mutex::default(),
             tenants: Mutex::default(),
@@ -162,6 +220,9 @@ struct Inner {
     linker: Linker<State>,
     tls: rustls::ClientConfig,
     settings: HostBuilder,
+    calls: Semaphore,
+    running: TaskTracker,
+    cancelled: CancellationToken,
     gates: Mutex<HashMap<String, Weak<Gate>>>,
     tenants: Mutex<HashMap<TenantKey, Weak<Tenant>>>,
     next_tenant: AtomicU64,
@@ -202,12 +263,27 @@ impl Host {
     /// # Errors
     /// See [`LoadError`].
     pub async fn load(&self, source: ComponentSource) -> Result<Connector, LoadError> {
+        Ok(Connector::new(self.clone(), self.compile(source).await?))
+    }
+
+    /// Takes no new calls, lets the running ones end for `grace`, and ends those that are left. When it returns, no
+    /// guest runs any more. Sessions stay, but each call is [`CallError::ShuttingDown`].
+    pub async fn shut_down(&self, grace: Duration) {
+        self.0.calls.close();
+        self.0.running.close();
+        if tokio::time::timeout(grace, self.0.running.wait()).await.is_err() {
+            self.0.cancelled.cancel();
+            self.0.running.wait().await;
+        }
+    }
+
+    pub(crate) async fn compile(&self, source: ComponentSource) -> Result<Loaded, LoadError> {
         let host = self.clone();
-        let load = tokio::task::spawn_blocking(move || host.load_blocking(source));
+        let load = tokio::task::spawn_blocking(move || host.compile_blocking(source));
         load.await.map_err(|error| LoadError::Invalid(format!("loading failed: {error}")))?
     }
 
-    fn load_blocking(&self, source: ComponentSource) -> Result<Connector, LoadError> {
+    fn compile_blocking(&self, source: ComponentSource) -> Result<Loaded, LoadError> {
         let bytes = read(source)?;
         check_format(&bytes)?;
         let invalid = |error: wasmtime::Error| LoadError::Invalid(format!("{error:#}"));
@@ -216,7 +292,7 @@ impl Host {
         let pre = self.0.linker.instantiate_pre(&component).map_err(invalid)?;
         let pre = ConfluencePre::new(pre).map_err(invalid)?;
         info!(digest = artifact.digest, size = artifact.size, "component loaded");
-        Ok(Connector::new(self.clone(), pre, artifact))
+        Ok(Loaded { pre, artifact })
     }
 
     fn examine(&self, component: &Component, bytes: &[u8]) -> Result<Artifact, LoadError> {
@@ -245,15 +321,35 @@ impl Host {
         self.0.settings.limits
     }
 
+    /// Waits for this call's turn among all of the host's.
+    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, CallError> {
+        self.0.calls.acquire().await.map_err(|_| CallError::ShuttingDown)
+    }
+
+    /// The calls that a shutdown waits for.
+    pub(crate) fn running(&self) -> &TaskTracker {
+        &self.0.running
+    }
+
+    /// Ends when running calls have to.
+    pub(crate) async fn cancelled(&self) {
+        self.0.cancelled.cancelled().await;
+    }
+
     /// The tenant of this account on this site: the living one with its token replaced, or a new one.
     pub(crate) fn tenant(&self, source: &Source) -> Result<Arc<Tenant>, SourceError> {
         let settings = &self.0.settings;
         let egress = Egress::new(&source.base_url, source.cloud_id.as_deref(), settings.allow_local)?;
+        egress.check_policy(&settings.allowed_hosts)?;
         let key = TenantKey { site: egress.site(), email: source.email.clone() };
         let mut tenants = lock(&self.0.tenants);
         if let Some(tenant) = tenants.get(&key).and_then(Weak::upgrade) {
             tenant.credential.rotate(source.api_token.clone());
             return Ok(tenant);
+        }
+        tenants.retain(|_, tenant| tenant.strong_count() > 0);
+        if tenants.len() >= settings.tenants {
+            return Err(SourceError::TooManyTenants(tenants.len()));
         }
         let client = Client::new(self.0.tls.clone(), settings.timeouts, &egress)
             .map_err(|error| SourceError::Client(error.to_string()))?;
@@ -265,8 +361,8 @@ impl Host {
             client,
             retry: settings.retry,
             counters: Counters::default(),
+            calls: Arc::new(Semaphore::new(settings.calls_per_tenant)),
         });
-        tenants.retain(|_, tenant| tenant.strong_count() > 0);
         tenants.insert(key, Arc::downgrade(&tenant));
         Ok(tenant)
     }

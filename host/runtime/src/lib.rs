@@ -55,6 +55,7 @@ mod gate;
 mod guest_log;
 mod host;
 mod limits;
+mod metrics;
 mod retry;
 mod retry_after;
 mod sandbox;

@@ -43,6 +43,24 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The narrower of both, limit by limit.
+    #[must_use]
+    pub fn narrowed_by(self, other: Self) -> Self {
+        Self {
+            memory: self.memory.min(other.memory),
+            table_elements: self.table_elements.min(other.table_elements),
+            handles: self.handles.min(other.handles),
+            cpu: self.cpu.min(other.cpu),
+            wall: self.wall.min(other.wall),
+            result: self.result.min(other.result),
+            response_body: self.response_body.min(other.response_body),
+            log: self.log.min(other.log),
+            requests: self.requests.min(other.requests),
+        }
+    }
+}
+
 /// The limit that a call ran into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -63,9 +81,11 @@ pub enum Limit {
     Stack,
 }
 
-impl fmt::Display for Limit {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+impl Limit {
+    /// The limit in words; also its label in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Memory => "memory",
             Self::TableElements => "table elements",
             Self::Handles => "handles",
@@ -73,6 +93,26 @@ impl fmt::Display for Limit {
             Self::Wall => "running time",
             Self::Result => "size of the result",
             Self::Stack => "depth of the call stack",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_can_only_narrow_what_the_host_allows() {
+        let mut wanted = Limits::default();
+        wanted.memory = 1;
+        wanted.cpu = Duration::MAX;
+        let both = Limits::default().narrowed_by(wanted);
+        assert_eq!((both.memory, both.cpu), (1, Limits::default().cpu));
     }
 }

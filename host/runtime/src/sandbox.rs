@@ -16,6 +16,7 @@ use crate::error::CallError;
 use crate::guest_log::GuestLog;
 use crate::host::EPOCH;
 use crate::limits::{Limit, Limits};
+use crate::metrics;
 use crate::tenant::{CallBudget, Tenant};
 
 /// Everything of WASI that a connector gets, in every 0.2 version; all else is foreign.
@@ -100,6 +101,7 @@ where
         result = work => result.map_err(|error| explain(&error, &log)),
         () = budget.clock.reaches(limits.wall) => Err(CallError::Limit(Limit::Wall)),
     };
+    metrics::memory_peak(limits.memory.saturating_sub(store.data().limiter.memory));
     log.finish();
     result
 }

@@ -1,7 +1,7 @@
 //! What an embedder works with: a loaded connector, and a session of one source on it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use futures::stream::{self, Stream};
@@ -14,8 +14,10 @@ use crate::bindings::{
     Batch, Carry, Confluence, ConfluencePre, Converted, Cursor, DeltaToken, Descriptor, Document, Error,
     Partition, Partitions, StoragePage,
 };
-use crate::error::{CallError, SourceError};
-use crate::host::Host;
+use crate::error::{CallError, LoadError, SourceError};
+use crate::host::{ComponentSource, Host};
+use crate::limits::Limits;
+use crate::metrics;
 use crate::sandbox::{self, Calling, State};
 use crate::source::Source;
 use crate::tenant::{Statistics, Tenant};
@@ -37,29 +39,50 @@ pub struct Artifact {
 /// A loaded component. Cheap to clone. Each call runs in a fresh instance, so calls may run side by side, and none
 /// sees what another left behind.
 #[derive(Clone)]
-pub struct Connector(Arc<Loaded>);
+pub struct Connector(Arc<Shared>);
 
-struct Loaded {
+struct Shared {
     host: Host,
-    pre: ConfluencePre<State>,
-    artifact: Artifact,
+    /// Replaced by a new version; a running call keeps the one that it began with.
+    current: RwLock<Arc<Loaded>>,
+}
+
+/// One version of a component.
+pub(crate) struct Loaded {
+    pub(crate) pre: ConfluencePre<State>,
+    pub(crate) artifact: Artifact,
 }
 
 impl fmt::Debug for Connector {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Connector").field("artifact", &self.0.artifact).finish_non_exhaustive()
+        formatter.debug_struct("Connector").field("artifact", &self.artifact()).finish_non_exhaustive()
     }
 }
 
 impl Connector {
-    pub(crate) fn new(host: Host, pre: ConfluencePre<State>, artifact: Artifact) -> Self {
-        Self(Arc::new(Loaded { host, pre, artifact }))
+    pub(crate) fn new(host: Host, loaded: Loaded) -> Self {
+        Self(Arc::new(Shared { host, current: RwLock::new(Arc::new(loaded)) }))
     }
 
     /// What is known of the component without running it.
     #[must_use]
-    pub fn artifact(&self) -> &Artifact {
-        &self.0.artifact
+    pub fn artifact(&self) -> Artifact {
+        self.current().artifact.clone()
+    }
+
+    /// Puts a new version in the place of this one, in all sessions: calls that begin from now on run on it, those that
+    /// run already end on the old one.
+    ///
+    /// # Errors
+    /// See [`LoadError`]; then the old version stays.
+    pub async fn replace(&self, source: ComponentSource) -> Result<(), LoadError> {
+        let loaded = Arc::new(self.0.host.compile(source).await?);
+        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+        Ok(())
+    }
+
+    fn current(&self) -> Arc<Loaded> {
+        Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What the connector says of itself.
@@ -67,7 +90,7 @@ impl Connector {
     /// # Errors
     /// The call did not come to its end.
     pub async fn describe(&self) -> Result<Descriptor, CallError> {
-        self.call(None, "describe", move |connector, store| {
+        self.call(None, self.0.host.limits(), "describe", move |connector, store| {
             Box::pin(async move { connector.kai_connector_connector().call_describe(store).await })
         })
         .await
@@ -78,7 +101,7 @@ impl Connector {
     /// # Errors
     /// The page is no text, or the call did not come to its end.
     pub async fn convert(&self, page: StoragePage) -> Result<Converted, CallError> {
-        let converted = self.call(None, "convert", move |connector, store| {
+        let converted = self.call(None, self.0.host.limits(), "convert", move |connector, store| {
             Box::pin(async move { connector.kai_connector_connector().call_convert(store, &page).await })
         });
         Ok(converted.await??)
@@ -91,13 +114,15 @@ impl Connector {
     /// `base_url` leads nowhere that a session may go.
     pub fn session(&self, source: Source) -> Result<Session, SourceError> {
         let tenant = self.0.host.tenant(&source)?;
-        Ok(Session { connector: self.clone(), source: Arc::new(source), tenant })
+        let limits = self.0.host.limits();
+        Ok(Session { connector: self.clone(), source: Arc::new(source), tenant, limits })
     }
 
     /// Runs a call in a task of its own: a panic in there stays there, and dropping the future ends the call.
     async fn call<T, F>(
         &self,
         tenant: Option<Arc<Tenant>>,
+        limits: Limits,
         name: &'static str,
         call: F,
     ) -> Result<T, CallError>
@@ -105,11 +130,26 @@ impl Connector {
         T: Send + 'static,
         F: for<'a> FnOnce(&'a Confluence, &'a mut Store<State>) -> Calling<'a, T> + Send + 'static,
     {
-        let loaded = Arc::clone(&self.0);
-        let id = tenant.as_ref().map(|tenant| tenant.id);
-        let span = tracing::debug_span!("call", name, tenant = id);
-        let task = async move { sandbox::run(&loaded.pre, loaded.host.limits(), tenant, call).await };
-        let mut task = AbortOnDrop(tokio::spawn(task.instrument(span)));
+        let host = &self.0.host;
+        // First the tenant's own turn, then the host's: a tenant with many calls holds one place a turn, not all.
+        let own_turns = tenant.as_ref().map(|tenant| Arc::clone(&tenant.calls));
+        let _own_turn = match &own_turns {
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        };
+        let _turn = host.turn().await?;
+        let span = tracing::debug_span!("call", name, tenant = tenant.as_ref().map(|tenant| tenant.id));
+        let (loaded, running_host) = (self.current(), host.clone());
+        let task = async move {
+            let began = Instant::now();
+            let result = tokio::select! {
+                result = sandbox::run(&loaded.pre, limits, tenant, call) => result,
+                () = running_host.cancelled() => Err(CallError::ShuttingDown),
+            };
+            metrics::call(name, began.elapsed(), result.as_ref().map(|_| ()));
+            result
+        };
+        let mut task = AbortOnDrop(host.running().spawn(task.instrument(span)));
         (&mut task.0).await.map_err(|error: JoinError| CallError::Host(error.to_string()))?
     }
 }
@@ -129,6 +169,7 @@ pub struct Session {
     connector: Connector,
     source: Arc<Source>,
     tenant: Arc<Tenant>,
+    limits: Limits,
 }
 
 impl fmt::Debug for Session {
@@ -138,6 +179,13 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
+    /// This session with narrower limits; wider ones than the host's have no effect.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = self.limits.narrowed_by(limits);
+        self
+    }
+
     /// Checks the source's fields, then its credential, then that a pinned space is visible.
     ///
     /// # Errors
@@ -256,6 +304,6 @@ impl Session {
             + Send
             + 'static,
     {
-        Ok(self.connector.call(Some(Arc::clone(&self.tenant)), name, call).await??)
+        Ok(self.connector.call(Some(Arc::clone(&self.tenant)), self.limits, name, call).await??)
     }
 }

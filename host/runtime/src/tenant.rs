@@ -10,6 +10,7 @@ use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, DATE, HOST, HeaderName, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use wasmtime_wasi_http::Error;
@@ -19,6 +20,7 @@ use crate::clock::CallClock;
 use crate::credential::Credential;
 use crate::egress::Egress;
 use crate::gate::{Gate, TenantId};
+use crate::metrics;
 use crate::retry::RetryPolicy;
 use crate::retry_after;
 
@@ -34,6 +36,8 @@ pub(crate) struct Tenant {
     pub(crate) client: Client,
     pub(crate) retry: RetryPolicy,
     pub(crate) counters: Counters,
+    /// Calls at once: a tenant with many keeps none of the others waiting.
+    pub(crate) calls: Arc<Semaphore>,
 }
 
 /// What a tenant's guests did on the network since the tenant's first session.
@@ -126,7 +130,7 @@ impl Tenant {
             Error::HttpRequestDenied
         })?;
         let headers = self.headers(request.headers()).ok_or(Error::HttpRequestDenied)?;
-        let (mut failures, mut throttles) = (0, 0);
+        let (mut failures, mut throttles, mut closed_once) = (0, 0, false);
         loop {
             if let Some(closed) = self.closed_for()
                 && (closed > self.retry.longest_wait || budget.waited() + closed > self.retry.total_wait)
@@ -139,7 +143,10 @@ impl Tenant {
                 return Ok(rate_limited(self.closed_for().unwrap_or_default()));
             };
             Counters::add(&self.counters.requests, 1);
+            let in_flight = metrics::InFlight::begin();
             let answer = self.client.get(url.clone(), headers.clone(), budget.response_body).await;
+            drop(in_flight);
+            metrics::request(answer.as_ref().ok().map(|answer| answer.status));
             let outcome = self.judge(answer, throttles + 1);
             // Closed before the permit goes back, so that nobody slips through in between.
             if let Outcome::Throttled(wait, _) = &outcome {
@@ -164,6 +171,11 @@ impl Tenant {
                         return self.hand_over(Ok(answer));
                     }
                 }
+                // A kept connection that the site had given up already says nothing about the site.
+                Outcome::Transient(Err(Fault::Closed)) if !closed_once => {
+                    drop(permit);
+                    closed_once = true;
+                }
                 Outcome::Transient(answer) => {
                     drop(permit);
                     failures += 1;
@@ -179,6 +191,7 @@ impl Tenant {
                 }
             }
             Counters::add(&self.counters.retries, 1);
+            metrics::retry();
         }
     }
 
@@ -229,6 +242,7 @@ impl Tenant {
                     None => self.retry.backoff_after(throttles),
                 };
                 Counters::add(&self.counters.throttled, 1);
+                metrics::throttled(wait);
                 let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                 Counters::add(&self.counters.throttled_milliseconds, milliseconds);
                 Outcome::Throttled(wait, answer)
@@ -248,6 +262,7 @@ impl Tenant {
                 Fault::Prohibited(_) => Error::DestinationIpProhibited,
                 Fault::Dns => Error::DnsError { rcode: None, info_code: None },
                 Fault::Refused => Error::ConnectionRefused,
+                Fault::Closed => Error::ConnectionTerminated,
                 Fault::Timeout => Error::HttpResponseTimeout,
                 Fault::Certificate(_) => Error::TlsCertificateError,
                 Fault::TooLarge(cap) => Error::HttpResponseBodySize(Some(cap as u64)),

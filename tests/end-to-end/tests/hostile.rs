@@ -9,42 +9,9 @@ use std::time::{Duration, Instant};
 
 use confluence_site::Site;
 use kai_host::{CallError, ComponentSource, Connector, Host, Limit, Limits, LoadError};
-use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
-use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve};
 
+use support::hostile::component;
 use support::{Tenant, assert_complete, host, load, registration};
-
-/// A component that keeps the contract in its types and in nothing else: `describe` has this body, every other function
-/// traps. `items` are added to the module, `imports` to the world.
-fn component(body: &str, items: &str, imports: &str) -> Vec<u8> {
-    let mut resolve = Resolve::default();
-    let contract = include_str!("../../../wit/connector.wit")
-        .replace("world confluence {", &format!("world confluence {{\n{imports}"));
-    for (name, text) in [
-        ("filesystem.wit", "package wasi:filesystem@0.2.0; interface types { open: func(); }"),
-        ("sockets.wit", "package wasi:sockets@0.2.0; interface tcp { connect: func(); }"),
-        ("cli.wit", "package wasi:cli@0.2.0; interface exit { exit: func(status: result); }"),
-        ("connector.wit", &contract),
-    ] {
-        resolve.push_str(name, text).unwrap();
-    }
-    let package = *resolve.package_names.iter().find(|(name, _)| name.namespace == "kai").unwrap().1;
-    let world = resolve.select_world(&[package], Some("confluence")).unwrap();
-    let dummy = dummy_module(&resolve, world, ManglingAndAbi::Legacy(LiftLowerAbi::Sync));
-    let text = wasmprinter::print_bytes(dummy).unwrap();
-    // The one function of the contract without parameters.
-    let describe = text.lines().find(|line| line.contains("#describe\"")).expect("an export");
-    let function =
-        describe.split_whitespace().skip_while(|word| *word != "(func").nth(1).expect("its number");
-    let number = function.trim_end_matches(')');
-    let head = format!("(func (;{number};)");
-    let (before, after) = text.split_once(&head).expect("its definition");
-    let text = format!("{before}{head}{}", after.replacen("unreachable", &format!("{body} unreachable"), 1));
-    let (text, _) = text.rsplit_once(')').unwrap();
-    let mut module = wat::parse_str(format!("{text}\n{items})")).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
-}
 
 fn limits() -> Limits {
     let mut limits = Limits::default();
@@ -167,4 +134,40 @@ async fn another_version_of_the_contract_is_refused() {
     }
     let refused = host().build().unwrap().load(ComponentSource::Bytes(other)).await.unwrap_err();
     assert!(refused.to_string().contains("0.9.0") || matches!(refused, LoadError::Invalid(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_component_that_leaves_with_an_exit_code_has_crashed() {
+    let bytes = component("(call @exit (i32.const 0))", "", "import wasi:cli/exit@0.2.0;");
+    let host = host().limits(limits()).build().unwrap();
+    let error = host.load(ComponentSource::Bytes(bytes)).await.unwrap().describe().await.unwrap_err();
+    assert!(matches!(&error, CallError::Crashed(reason) if reason.contains("exit code")), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_component_that_hoards_handles_is_stopped() {
+    let bytes = component("(loop (drop (call @get-stdout)) (br 0))", "", "import wasi:cli/stdout@0.2.0;");
+    let host = host().limits(limits()).build().unwrap();
+    let error = host.load(ComponentSource::Bytes(bytes)).await.unwrap().describe().await.unwrap_err();
+    assert!(matches!(error, CallError::Limit(Limit::Handles)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_component_that_floods_its_log_runs_into_its_own_time_and_leaves_little() {
+    // 4 KiB a time, without end.
+    let body = "(drop (memory.grow (i32.const 1))) (i32.store (i32.const 9000) (call @get-stdout))
+                (loop (call @blocking-write-and-flush (i32.load (i32.const 9000)) (i32.const 0) (i32.const 4096) (i32.const 8192)) (br 0))";
+    let bytes = component(body, "", "import wasi:io/streams@0.2.0; import wasi:cli/stdout@0.2.0;");
+    let host = host().limits(limits()).build().unwrap();
+    let error = host.load(ComponentSource::Bytes(bytes)).await.unwrap().describe().await.unwrap_err();
+    assert!(matches!(error, CallError::Limit(Limit::Cpu)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_component_that_storms_the_host_with_calls_runs_into_its_own_time() {
+    let body = "(drop (memory.grow (i32.const 1))) (loop (call @now (i32.const 64)) (br 0))";
+    let bytes = component(body, "", "import wasi:clocks/wall-clock@0.2.0;");
+    let host = host().limits(limits()).build().unwrap();
+    let error = host.load(ComponentSource::Bytes(bytes)).await.unwrap().describe().await.unwrap_err();
+    assert!(matches!(error, CallError::Limit(Limit::Cpu)), "{error:?}");
 }
