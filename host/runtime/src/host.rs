@@ -117,7 +117,7 @@ impl HostBuilder {
     }
 
     /// Reserves address space for this many calls at once, which makes each start in microseconds; a call beyond them
-    /// is [`CallError::Busy`](crate::CallError::Busy). Takes about 4 GiB of address space (not of memory) each.
+    /// is [`CallError::Busy`]. Takes about 4 GiB of address space (not of memory) each.
     /// Default: none are reserved, and the number of calls is unbounded.
     #[must_use]
     pub fn pooled_instances(mut self, instances: u32) -> Self {

@@ -109,9 +109,7 @@ mod tests {
 
     #[test]
     fn a_tenant_can_only_narrow_what_the_host_allows() {
-        let mut wanted = Limits::default();
-        wanted.memory = 1;
-        wanted.cpu = Duration::MAX;
+        let wanted = Limits { memory: 1, cpu: Duration::MAX, ..Limits::default() };
         let both = Limits::default().narrowed_by(wanted);
         assert_eq!((both.memory, both.cpu), (1, Limits::default().cpu));
     }
