@@ -1,8 +1,9 @@
 //! Golden conversions: each folder of `tests/golden` holds a page in storage format and the Markdown it becomes.
 //!
 //! `input.xml` is the body as Confluence stores it, `expected.md` the whole document, compared byte for byte.
-//! `page.json`, where there is one, says what the page is called and where it lives. `UPDATE_GOLDENS=1` writes the
-//! expected files anew: read the difference before you keep it.
+//! `page.json`, where there is one, says what the page is called and where it lives; `notices.txt` what the operator is
+//! told, one `what: count` a line. `UPDATE_GOLDENS=1` writes the expected files anew: read the difference before you
+//! keep it.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends at the first surprise")]
 
@@ -10,7 +11,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use confluence_connector::markdown::{Page, convert};
+use confluence_connector::markdown::{Markdown, Page, convert};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -40,7 +41,7 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-fn converted(folder: &Path) -> String {
+fn converted(folder: &Path) -> Markdown {
     let storage = fs::read_to_string(folder.join("input.xml"))
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let place = match fs::read(folder.join("page.json")) {
@@ -56,7 +57,16 @@ fn converted(folder: &Path) -> String {
         base_url: &place.base_url,
         storage,
     };
-    convert(&page).text
+    convert(&page)
+}
+
+/// Each notice in a line; empty where there are none.
+fn notices(markdown: &Markdown) -> String {
+    let mut lines = String::new();
+    for notice in &markdown.notices {
+        writeln!(lines, "{}: {}", notice.what, notice.count).unwrap();
+    }
+    lines
 }
 
 /// The lines that differ, with white space made visible where it is all that differs.
@@ -87,16 +97,20 @@ fn every_page_becomes_its_expected_markdown() {
     let folders = folders();
     let mut differences = String::new();
     for folder in &folders {
-        let found = converted(folder);
-        let file = folder.join("expected.md");
-        let expected = fs::read_to_string(&file).unwrap_or_default();
-        if expected == found {
-            continue;
-        }
-        if update {
-            fs::write(&file, &found).unwrap();
-        } else {
-            writeln!(differences, "{}\n{}", folder.display(), difference(&expected, &found)).unwrap();
+        let markdown = converted(folder);
+        for (name, found) in [("notices.txt", notices(&markdown)), ("expected.md", markdown.text)] {
+            let file = folder.join(name);
+            let expected = fs::read_to_string(&file).unwrap_or_default();
+            if expected == found {
+                continue;
+            }
+            if !update {
+                writeln!(differences, "{}\n{}", file.display(), difference(&expected, &found)).unwrap();
+            } else if found.is_empty() && name == "notices.txt" {
+                fs::remove_file(&file).unwrap();
+            } else {
+                fs::write(&file, &found).unwrap();
+            }
         }
     }
     assert!(differences.is_empty(), "UPDATE_GOLDENS=1 accepts what is right:\n{differences}");
@@ -106,7 +120,7 @@ fn every_page_becomes_its_expected_markdown() {
 #[test]
 fn every_document_ends_with_one_line_end_and_has_no_second_blank_line_outside_of_code() {
     for folder in folders() {
-        let document = converted(&folder);
+        let document = converted(&folder).text;
         if document.is_empty() {
             continue;
         }

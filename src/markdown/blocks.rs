@@ -66,6 +66,8 @@ pub(super) struct Blocks {
     containers: Vec<Container>,
     /// Containers beyond [`DEEPEST`], which leave no trace.
     too_deep: usize,
+    /// How many there were in all.
+    flattened: usize,
     /// How many lists have begun.
     lists: usize,
     /// Whether the last block was a paragraph in an item, which a tight list may follow without a blank line.
@@ -79,6 +81,7 @@ impl Blocks {
             in_cell,
             containers: vec![Container::new(ContainerKind::Document, None, 0)],
             too_deep: 0,
+            flattened: 0,
             lists: 0,
             after_paragraph: false,
         }
@@ -94,6 +97,11 @@ impl Blocks {
 
     pub(super) fn into_text(self) -> String {
         self.text
+    }
+
+    /// Levels of lists and quotes that are not shown, because they are too deep.
+    pub(super) fn flattened(&self) -> usize {
+        self.flattened
     }
 
     /// A paragraph of escaped text; line breaks in it are hard ones.
@@ -312,6 +320,7 @@ impl Blocks {
         }
         if self.containers.len() > DEEPEST {
             self.too_deep += 1;
+            self.flattened += 1;
             return;
         }
         self.after_paragraph = false;

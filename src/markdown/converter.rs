@@ -21,6 +21,9 @@ const REACH: usize = 256;
 /// is inside of it.
 const DEEPEST_TABLE: usize = 8;
 
+/// The notice of lists, quotes and tables that are nested deeper than they are shown.
+const LEVELS_FLATTENED: &str = "levels of nesting flattened";
+
 /// An element that has not ended.
 struct Frame<'a> {
     element: Element,
@@ -192,6 +195,10 @@ impl<'a> Converter<'a> {
             self.close(frame);
         }
         self.flush();
+        let flattened = self.document.blocks.flattened();
+        if flattened > 0 {
+            self.notice(LEVELS_FLATTENED, flattened);
+        }
         let notices = self.notices.into_iter().map(|(what, count)| Notice { what, count }).collect();
         Markdown { text: self.document.blocks.into_text(), notices }
     }
@@ -200,9 +207,28 @@ impl<'a> Converter<'a> {
         self.cells.last_mut().unwrap_or(&mut self.document)
     }
 
-    fn notice(&mut self, what: String, count: usize) {
-        let sum = self.notices.entry(what).or_default();
-        *sum = sum.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+    fn notice(&mut self, what: &str, count: usize) {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        match self.notices.get_mut(what) {
+            Some(sum) => *sum = sum.saturating_add(count),
+            None => {
+                self.notices.insert(what.to_owned(), count);
+            }
+        }
+    }
+
+    /// A link whose target cannot be told, for the reason given.
+    fn notice_link(&mut self, reason: Option<&str>) {
+        if let Some(reason) = reason {
+            self.notice(&format!("link without target: {reason}"), 1);
+        }
+    }
+
+    /// The same of an image.
+    fn notice_image(&mut self, reason: Option<&str>) {
+        if let Some(reason) = reason {
+            self.notice(&format!("image without target: {reason}"), 1);
+        }
     }
 
     /// The innermost open element that `pick` answers for.
@@ -455,11 +481,11 @@ impl<'a> Converter<'a> {
             Element::Table => {
                 self.flush();
                 self.tables += 1;
-                return if self.tables > DEEPEST_TABLE {
-                    State::FlatTable
-                } else {
-                    State::Table(Box::default())
-                };
+                if self.tables > DEEPEST_TABLE {
+                    self.notice(LEVELS_FLATTENED, 1);
+                    return State::FlatTable;
+                }
+                return State::Table(Box::default());
             }
             Element::Row => {
                 let in_head = self.stack.last().is_some_and(|frame| frame.name.eq_ignore_ascii_case("thead"));
@@ -495,15 +521,21 @@ impl<'a> Converter<'a> {
                     self.flush();
                 }
                 let href = decode(tag.attribute("href").unwrap_or_default());
-                // Without a target it is text.
-                let counts =
-                    targets::link(&href, self.page.base_url).is_some() && self.level().inline.begin_link();
+                // Without a target it is text. Without any `href` it only names a place of the page.
+                let has_target = targets::link(&href, self.page.base_url).is_some();
+                if !has_target && tag.attribute("href").is_some() {
+                    self.notice_link(Some(targets::missing(&href)));
+                }
+                let counts = has_target && self.level().inline.begin_link();
                 return State::Anchor { href, counts, card };
             }
             Element::HtmlImage => {
                 let alt = decode(tag.attribute("alt").unwrap_or_default());
                 let source = decode(tag.attribute("src").unwrap_or_default());
                 let address = targets::link(&source, self.page.base_url);
+                if address.is_none() {
+                    self.notice_image(Some(targets::missing(&source)));
+                }
                 self.image(&alt, address.as_deref());
             }
             Element::Time => {
@@ -520,7 +552,7 @@ impl<'a> Converter<'a> {
                 let name = decode(tag.attribute("ac:name").unwrap_or_default());
                 let becomes = macros::becomes(&name);
                 if becomes == Becomes::Unknown && !name.is_empty() {
-                    self.notice(format!("unknown macro: {name}"), 1);
+                    self.notice(&format!("unknown macro: {name}"), 1);
                 }
                 return State::Macro(Box::new(MacroState {
                     name,
@@ -839,7 +871,7 @@ impl<'a> Converter<'a> {
         let written = table.write(&mut self.allowance);
         self.level().blocks.lines(&written.lines);
         if written.cut > 0 {
-            self.notice("cells of spans cut".to_owned(), written.cut);
+            self.notice("cells of spans cut", written.cut);
         }
     }
 
@@ -853,7 +885,9 @@ impl<'a> Converter<'a> {
             self.level().inline.push_text(&name);
         }
         if link.counts {
-            self.level().inline.end_link(link.target.address(page).as_deref());
+            let address = link.target.address(page);
+            self.notice_link(link.target.unresolved(address.as_deref()));
+            self.level().inline.end_link(address.as_deref());
         }
     }
 
@@ -888,6 +922,7 @@ impl<'a> Converter<'a> {
         let address = image.target.address(self.page);
         let file = address.is_some().then(|| image.target.file_name()).flatten();
         let alt = alt.as_deref().or(file).unwrap_or_default();
+        self.notice_image(image.target.unresolved(address.as_deref()));
         let stands_alone = image.tag.attribute("ac:inline") != Some("true") && !self.in_text();
         if stands_alone {
             self.begin_object();
@@ -1050,20 +1085,32 @@ impl<'a> Converter<'a> {
                     self.link(key, Some(&address));
                 }
             }
-            Becomes::PageLink if state.target.is_some() => {
+            Becomes::PageLink => {
                 // `@self` and `@home` name no page to go to.
-                if let Some(name) = state.target.name().filter(|name| !name.starts_with('@')) {
-                    self.link(name, state.target.address(page).as_deref());
+                match state.target.name().filter(|name| !name.starts_with('@')) {
+                    Some(name) => {
+                        let address = state.target.address(page);
+                        self.notice_link(state.target.unresolved(address.as_deref()));
+                        self.link(name, address.as_deref());
+                    }
+                    None => self.notice_link(Some("page of a macro")),
                 }
             }
             Becomes::FileLink => {
                 let url = state.parameter("url").or_else(|| state.parameter("src")).map(str::to_owned);
                 if state.target.is_some() {
                     let name = state.target.name().unwrap_or_default().to_owned();
-                    self.link(&name, state.target.address(page).as_deref());
+                    let address = state.target.address(page);
+                    self.notice_link(state.target.unresolved(address.as_deref()));
+                    self.link(&name, address.as_deref());
                 } else if let Some(url) = url {
                     let address = targets::link(&url, page.base_url).map(Cow::into_owned);
+                    if address.is_none() {
+                        self.notice_link(Some(targets::missing(&url)));
+                    }
                     self.link(&url, address.as_deref());
+                } else {
+                    self.notice_link(Some("file of a macro"));
                 }
             }
             Becomes::Diagram(ending) => {
@@ -1077,6 +1124,8 @@ impl<'a> Converter<'a> {
                         targets::encoded(&file)
                     );
                     self.image(name, Some(&address));
+                } else {
+                    self.notice_image(Some("file of a macro"));
                 }
             }
             Becomes::Formula => {

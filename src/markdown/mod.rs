@@ -34,7 +34,8 @@ pub struct Page<'a> {
     pub storage: &'a str,
 }
 
-/// Something that an operator should know of: `unknown macro: roadmap`, `cells cut`.
+/// Something that an operator should know of: `unknown macro: roadmap`, `link without target: shortcut`. Apart from the
+/// names of macros there is only a handful.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// What happened.

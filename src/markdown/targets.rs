@@ -7,6 +7,12 @@ use super::elements::Resource;
 use super::entities::decode;
 use super::tokenizer::Tag;
 
+/// An address that must not be followed, such as `javascript:`.
+const UNSAFE_ADDRESS: &str = "unsafe address";
+
+/// Nothing says what the target is.
+const NAMELESS: &str = "nameless";
+
 /// Everything that `ri:*` elements say of one link or image, decoded.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Target {
@@ -18,8 +24,8 @@ pub(super) struct Target {
     url: Option<String>,
     /// Id of the page or content.
     content: Option<String>,
+    /// Account id; Data Center's user names and keys name nobody on Cloud.
     user: Option<String>,
-    /// User name or key of Data Center: shown by nobody and linked to nothing.
     shortcut: Option<String>,
     /// Part of the page.
     pub(super) anchor: Option<String>,
@@ -38,7 +44,7 @@ impl Target {
                 self.content = attribute("ri:content-id").or(self.content.take());
             }
             Resource::Attachment => self.file = attribute("ri:filename"),
-            Resource::User => self.user = attribute("ri:account-id").or_else(|| attribute("ri:userkey")),
+            Resource::User => self.user = attribute("ri:account-id"),
             Resource::Space => self.space = attribute("ri:space-key"),
             Resource::Shortcut => self.shortcut = attribute("ri:parameter").or_else(|| attribute("ri:key")),
             Resource::ContentEntity => self.content = attribute("ri:content-id"),
@@ -94,6 +100,20 @@ impl Target {
     /// Whether it names a file that only its page is known of: no address of the file can be told.
     pub(super) fn is_file_of_other_page(&self) -> bool {
         self.kind == Some(Resource::Attachment) && self.content.is_none() && self.title.is_some()
+    }
+
+    /// Why nobody gets to the target by this `address`, which is its own: one of a few words for the operator.
+    pub(super) fn unresolved(&self, address: Option<&str>) -> Option<&'static str> {
+        if self.is_file_of_other_page() {
+            return Some("file of another page");
+        }
+        match (address, self.kind) {
+            (Some(_), _) => None,
+            (None, Some(Resource::Shortcut)) => Some("shortcut"),
+            (None, Some(Resource::User)) => Some("user"),
+            (None, Some(Resource::Url)) => Some(missing(self.url.as_deref().unwrap_or_default())),
+            (None, _) => Some(NAMELESS),
+        }
     }
 
     /// What describes an image that has no text: the name of its file.
@@ -166,6 +186,11 @@ pub(super) fn link<'a>(href: &'a str, base: &str) -> Option<Cow<'a, str>> {
         return Some(Cow::Owned(format!("{base}{trimmed}")));
     }
     Some(Cow::Borrowed(trimmed))
+}
+
+/// Why [`link`] gives none for this href.
+pub(super) fn missing(href: &str) -> &'static str {
+    if href.trim().is_empty() { NAMELESS } else { UNSAFE_ADDRESS }
 }
 
 /// Percent-encodes a path segment; only RFC 3986's unreserved characters and the colon stay.
