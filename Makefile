@@ -18,8 +18,9 @@ component: ## Build the WebAssembly component
 	@! command -v rustup >/dev/null || rustup --quiet target add wasm32-wasip2
 	$(CARGO) build --locked --quiet --profile component --target wasm32-wasip2 -p confluence-connector
 
+# With the examples come the features that tests ask of dependencies, so that `make test` compiles none of them anew.
 build: component ## Build kai with the component inside (target/debug/kai)
-	$(CARGO) build --locked --workspace
+	$(CARGO) build --locked --workspace --lib --bins --examples
 
 release: component ## Build kai with all optimisations (target/release/kai)
 	$(CARGO) build --locked --release -p kai

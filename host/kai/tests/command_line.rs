@@ -123,7 +123,8 @@ async fn sync_and_documents_speak_json_in_the_shapes_that_others_read() {
                 "documents",
                 "http",
                 "seconds",
-                "delta_tokens"
+                "delta_tokens",
+                "unknown_macros"
             ])
         );
         assert_eq!((&summary["mode"], &summary["complete"]), (&json!("full"), &json!(true)));
@@ -312,10 +313,13 @@ fn a_bad_component_file_is_refused_by_name() {
     let module = bench.path("module.wasm");
     std::fs::write(&module, b"\0asm\x01\0\0\0").unwrap();
     bench.write("text.wasm", "hello");
+    let curious = r#"(component (import "wasi:filesystem/types@0.2.0" (instance)) (import "wasi:sockets/tcp@0.2.0" (instance)))"#;
+    std::fs::write(bench.path("curious.wasm"), wat::parse_str(curious).unwrap()).unwrap();
     for (file, told) in [
         ("missing.wasm", "cannot be read"),
         ("text.wasm", "not WebAssembly"),
         ("module.wasm", "core WebAssembly module"),
+        ("curious.wasm", "wasi:filesystem/types@0.2.0, wasi:sockets/tcp@0.2.0"),
     ] {
         for arguments in [
             vec!["inspect", "--component", file],

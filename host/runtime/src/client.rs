@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -205,40 +206,36 @@ fn fault(error: &reqwest::Error) -> Fault {
     if error.is_timeout() {
         return Fault::Timeout;
     }
-    if let Some(io) = cause::<std::io::Error>(error) {
-        // rustls errors travel inside an io::Error, whose source() skips the error itself.
-        if let Some(rustls::Error::InvalidCertificate(reason)) =
-            io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
-        {
-            return Fault::Certificate(format!("{reason}"));
+    match cause::<std::io::Error>(error).map(std::io::Error::kind) {
+        Some(ErrorKind::ConnectionRefused) => return Fault::Refused,
+        Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) if error.is_request() => {
+            return Fault::Closed;
         }
-        match io.kind() {
-            std::io::ErrorKind::ConnectionRefused => return Fault::Refused,
-            std::io::ErrorKind::ConnectionReset | std::io::ErrorKind::BrokenPipe if error.is_request() => {
-                return Fault::Closed;
-            }
-            _ => {}
-        }
+        _ => {}
     }
     if cause::<hyper::Error>(error).is_some_and(hyper::Error::is_incomplete_message) {
         return Fault::Closed;
     }
     // The deepest cause is the one that says something; the URL is left out, it may be long.
-    let mut deepest: &dyn StdError = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    Fault::Broken(deepest.to_string())
+    let deepest = causes(error).last();
+    Fault::Broken(deepest.map_or_else(|| error.to_string(), ToString::to_string))
 }
 
 /// The first error of this type in the chain of causes.
 fn cause<E: StdError + 'static>(error: &reqwest::Error) -> Option<&E> {
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
+    causes(error).find_map(|error| error.downcast_ref::<E>())
+}
+
+/// The error and what caused it, outermost first. An [`std::io::Error`] passes over what it wraps in its own `source`,
+/// and what it wraps is where TLS says what is wrong.
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    let outermost: &(dyn StdError + 'static) = error;
+    std::iter::successors(Some(outermost), |error| {
+        // Copied out of the closure's own borrow, so that what it leads to lives as long as the error.
+        let error: &(dyn StdError + 'static) = *error;
+        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
         }
-        next = error.source();
-    }
-    None
+    })
 }
