@@ -115,6 +115,11 @@ impl SiteBuilder {
         self
     }
 
+    /// The content alone, for those who need pages and no server.
+    pub fn content(&self) -> State {
+        State::new(self.seed, self.spaces, self.pages, self.page_bytes)
+    }
+
     /// Makes the content and begins to listen.
     ///
     /// # Errors
@@ -122,7 +127,7 @@ impl SiteBuilder {
     pub async fn start(self) -> io::Result<Site> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).await?;
         let address = listener.local_addr()?;
-        let mut state = State::new(self.seed, self.spaces, self.pages, self.page_bytes);
+        let mut state = self.content();
         state.base_url = format!("http://{address}");
         let ledger = Ledger { latency: self.latency, ..Ledger::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), ledger: Mutex::new(ledger) });
