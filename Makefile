@@ -1,7 +1,7 @@
 # The only place that knows in which order things are built: the component first, then `kai`, which embeds it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help component build release demo test lint format goldens clean
+.PHONY: help component build release demo test lint format goldens fuzz clean
 
 CARGO ?= cargo
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -42,6 +42,14 @@ format: ## Format the code
 
 goldens: ## Write the expected Markdown of every golden case anew; read the diff before you commit it
 	UPDATE_GOLDENS=1 $(CARGO) test --locked -p confluence-connector --test golden
+
+# The goldens are where it begins. Leaving one core to others: FUZZ_JOBS=1.
+FUZZ_MINUTES ?= 30
+FUZZ_JOBS ?= $(shell nproc)
+fuzz: ## Fuzz the converter for FUZZ_MINUTES (30) on FUZZ_JOBS (all) cores; needs rustup's nightly and cargo-fuzz
+	mkdir -p fuzz/corpus/convert
+	$(CARGO) +nightly fuzz run convert --sanitizer none fuzz/corpus/convert tests/golden -- -dict=fuzz/storage-format.dict \
+		-max_len=8192 -timeout=30 -max_total_time=$$(($(FUZZ_MINUTES) * 60)) -fork=$(FUZZ_JOBS)
 
 clean: ## Remove everything that was built
 	$(CARGO) clean
