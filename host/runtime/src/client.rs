@@ -128,7 +128,7 @@ impl Client {
             .tls_backend_preconfigured(tls)
             .connect_timeout(timeouts.connect)
             .timeout(timeouts.total)
-            // A redirect is an answer like any other: following it would be a request that nobody judged.
+            // Redirects are the tenant's to judge and to follow.
             .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Resolver { egress: egress.clone() })
             .build()?;

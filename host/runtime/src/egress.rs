@@ -173,6 +173,17 @@ impl Egress {
         }
         Ok(url)
     }
+
+    /// Judges where an answer to `from` sends the request on to, by the same rules.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub(crate) fn check_redirect(&self, from: &Url, location: &str) -> Result<Url, Denial> {
+        let unreadable = || Denial::Origin("an unreadable URL".to_owned());
+        let to = from.join(location).map_err(|_| unreadable())?;
+        let uri = to.as_str().parse().map_err(|_| unreadable())?;
+        self.check(&http::Method::GET, &uri)
+    }
 }
 
 #[cfg(test)]
@@ -214,6 +225,25 @@ mod tests {
         let post = egress
             .check(&http::Method::POST, &"https://acme.atlassian.net/wiki/api/v2/pages".parse().unwrap());
         assert_eq!(post, Err(Denial::Method("POST".to_owned())));
+    }
+
+    #[test]
+    fn a_redirect_is_judged_like_a_request() {
+        let egress = Egress::new("https://acme.atlassian.net", None, false).unwrap();
+        let from = check(&egress, "https://acme.atlassian.net/wiki/api/v2/spaces").unwrap();
+        let redirect = |location: &str| egress.check_redirect(&from, location);
+        for location in ["pages/7", "/wiki/api/v2/pages", "https://ACME.atlassian.net:443/wiki/api/v2/x?y=z"]
+        {
+            assert!(redirect(location).is_ok(), "{location}");
+        }
+        for location in
+            ["//evil.example/wiki/api/v2/x", "http://acme.atlassian.net/wiki/api/v2/x", "https://a@b:c"]
+        {
+            assert!(matches!(redirect(location), Err(Denial::Origin(_))), "{location}");
+        }
+        for location in ["/login", "../../rest/api/user", "%2e%2e/%2e%2e/x", "/wiki/api/v2/..%2f..%2fx"] {
+            assert!(matches!(redirect(location), Err(Denial::Path(_))), "{location}");
+        }
     }
 
     #[test]

@@ -7,12 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, DATE, HOST, HeaderName, RETRY_AFTER, TRANSFER_ENCODING,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, DATE, HOST, HeaderName, LOCATION, RETRY_AFTER,
+    TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
+use url::Url;
 use wasmtime_wasi_http::Error;
 
 use crate::client::{Answer, Client, Fault};
@@ -23,6 +25,9 @@ use crate::gate::{Gate, TenantId};
 use crate::metrics;
 use crate::retry::RetryPolicy;
 use crate::retry_after;
+
+/// Redirects that one request follows at most; more are a loop.
+const REDIRECTS: u32 = 5;
 
 /// A site's warning that its limit is near (facts D1).
 const NEAR_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-nearlimit");
@@ -110,6 +115,8 @@ enum Outcome {
     Final(Result<Answer, Fault>),
     /// The gate is closed for this long now.
     Throttled(Duration, Answer),
+    /// The site says where else to ask, and that is a place where the source may ask.
+    Redirected(Url, Answer),
     /// A fault that may be gone in a moment.
     Transient(Result<Answer, Fault>),
 }
@@ -125,12 +132,12 @@ impl Tenant {
             warn!("request denied: the call has used up its requests");
             return Err(Error::ConnectionLimitReached);
         }
-        let url = self.egress.check(request.method(), request.uri()).map_err(|denial| {
+        let mut url = self.egress.check(request.method(), request.uri()).map_err(|denial| {
             warn!(%denial, "request denied");
             Error::HttpRequestDenied
         })?;
         let headers = self.headers(request.headers()).ok_or(Error::HttpRequestDenied)?;
-        let (mut failures, mut throttles, mut closed_once) = (0, 0, false);
+        let (mut failures, mut throttles, mut redirects, mut closed_once) = (0, 0, 0, false);
         loop {
             if let Some(closed) = self.closed_for()
                 && (closed > self.retry.longest_wait || budget.waited() + closed > self.retry.total_wait)
@@ -147,7 +154,7 @@ impl Tenant {
             let answer = self.client.get(url.clone(), headers.clone(), budget.response_body).await;
             drop(in_flight);
             metrics::request(answer.as_ref().ok().map(|answer| answer.status));
-            let outcome = self.judge(answer, throttles + 1);
+            let outcome = self.judge(answer, &url, throttles + 1);
             // Closed before the permit goes back, so that nobody slips through in between.
             if let Outcome::Throttled(wait, _) = &outcome {
                 self.gate.close_for(*wait);
@@ -158,6 +165,16 @@ impl Tenant {
                         permit.succeeded();
                     }
                     return self.hand_over(answer);
+                }
+                Outcome::Redirected(to, answer) => {
+                    permit.succeeded();
+                    redirects += 1;
+                    if redirects > REDIRECTS {
+                        return self.hand_over(Ok(answer));
+                    }
+                    debug!(status = answer.status.as_u16(), "redirected within the API");
+                    url = to;
+                    continue;
                 }
                 Outcome::Throttled(wait, answer) => {
                     drop(permit);
@@ -222,7 +239,7 @@ impl Tenant {
         Some(headers)
     }
 
-    fn judge(&self, answer: Result<Answer, Fault>, throttles: u32) -> Outcome {
+    fn judge(&self, answer: Result<Answer, Fault>, url: &Url, throttles: u32) -> Outcome {
         let answer = match answer {
             Ok(answer) => answer,
             Err(fault) if fault.is_transient() => return Outcome::Transient(Err(fault)),
@@ -235,6 +252,17 @@ impl Tenant {
         }
         let text = |name: HeaderName| answer.headers.get(name).and_then(|value| value.to_str().ok());
         let asked = retry_after::wait(text(RETRY_AFTER), text(DATE), SystemTime::now());
+        let redirect = text(LOCATION).filter(|_| answer.status.is_redirection());
+        if let Some(redirect) = redirect {
+            // Where the source may not go, the guest gets the redirect itself; it carries no credential.
+            return match self.egress.check_redirect(url, redirect) {
+                Ok(to) => Outcome::Redirected(to, answer),
+                Err(denial) => {
+                    warn!(%denial, "redirect not followed");
+                    Outcome::Final(Ok(answer))
+                }
+            };
+        }
         match (answer.status, asked) {
             (StatusCode::TOO_MANY_REQUESTS, _) | (StatusCode::SERVICE_UNAVAILABLE, Some(_)) => {
                 let wait = match asked {

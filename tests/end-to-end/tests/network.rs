@@ -239,7 +239,7 @@ async fn elsewhere() -> (Server, String) {
 }
 
 #[tokio::test]
-async fn no_redirect_is_followed() {
+async fn a_redirect_that_leads_out_of_the_api_is_not_followed() {
     let (other, address) = elsewhere().await;
     let site = Site::builder().start().await.unwrap();
     for target in [format!("{address}/wiki/api/v2/spaces"), "/wiki/login".to_owned()] {
@@ -250,6 +250,24 @@ async fn no_redirect_is_followed() {
         assert_eq!((other.connections(), site.statistics().requests), (0, 1));
         site.heal();
     }
+}
+
+#[tokio::test]
+async fn a_redirect_within_the_api_is_followed_and_a_loop_of_them_ends() {
+    let server = Server::start(None, |request| match request.uri().query() {
+        Some("moved") => spaces(),
+        _ => Response::builder().status(307).header("location", "spaces?moved").body(body("")).unwrap(),
+    })
+    .await;
+    session(host(), &format!("http://{}", server.address)).await.validate().await.unwrap();
+    assert_eq!(server.requests(), 2);
+    let circle = Server::start(None, |_| {
+        Response::builder().status(308).header("location", "/wiki/api/v2/spaces").body(body("")).unwrap()
+    })
+    .await;
+    let error = session(host(), &format!("http://{}", circle.address)).await.validate().await.unwrap_err();
+    assert!(matches!(error, CallError::Connector(Error::Malformed(_))), "{error:?}");
+    assert_eq!(circle.requests(), 6);
 }
 
 #[tokio::test]
@@ -293,4 +311,91 @@ async fn the_credential_is_sealed_in_the_guest_and_real_on_the_wire() {
     .await;
     session(host(), &format!("http://{}", server.address)).await.validate().await.unwrap();
     assert!(right.load(Ordering::SeqCst));
+}
+
+/// A real proxy, where it is installed. Ends with its last handle.
+struct Proxy {
+    process: std::process::Child,
+    port: u16,
+    directory: tempfile::TempDir,
+}
+
+impl Proxy {
+    fn start() -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let log = directory.path().join("proxy.log");
+        let config = directory.path().join("proxy.conf");
+        // CONNECT to any port: the servers of the tests take what they get.
+        let text = format!(
+            "Port {port}\nListen 127.0.0.1\nTimeout 60\nLogLevel Connect\nMaxClients 50\nLogFile \"{}\"\n",
+            log.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let spawned = std::process::Command::new("tinyproxy").arg("-d").arg("-c").arg(&config).spawn();
+        let Ok(process) = spawned else {
+            println!("skipped: tinyproxy is not installed");
+            return None;
+        };
+        let began = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(10), "the proxy does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(Self { process, port, directory })
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("proxy.log")).unwrap()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+/// In a process of its own, because the environment is a process's.
+#[tokio::test]
+async fn requests_go_through_the_proxy_of_the_environment() {
+    let Some(proxy) = Proxy::start() else { return };
+    let (directory, tls) = certified("localhost", false);
+    let secure = Server::start(Some(tls), |_| spaces()).await;
+    let plain = Server::start(None, |_| spaces()).await;
+    let ca_file = directory.path().join("ca.pem");
+    for (base_url, server) in [
+        (format!("https://localhost:{}", secure.address.port()), &secure),
+        (format!("http://{}", plain.address), &plain),
+    ] {
+        for (variable, through) in
+            [("HTTPS_PROXY", base_url.starts_with("https")), ("HTTP_PROXY", !base_url.starts_with("https"))]
+        {
+            let (requests, before) =
+                (server.requests(), proxy.log().matches("Request (file descriptor").count());
+            let status = tokio::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "validates_the_site_of_the_environment", "--ignored", "--nocapture"])
+                .env(variable, format!("http://127.0.0.1:{}", proxy.port))
+                .env("SITE_OF_THE_TEST", &base_url)
+                .env("CA_FILE_OF_THE_TEST", &ca_file)
+                .output()
+                .await
+                .unwrap();
+            assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
+            assert_eq!(server.requests(), requests + 1, "{variable}, {base_url}");
+            let seen = proxy.log().matches("Request (file descriptor").count() - before;
+            assert_eq!(seen, usize::from(through), "{variable}, {base_url}: {}", proxy.log());
+        }
+    }
+    // Through the proxy TLS ends at the site: the proxy sees a name and a port, no credential.
+    assert!(!proxy.log().contains("Basic "));
+}
+
+#[tokio::test]
+#[ignore = "the other half of `requests_go_through_the_proxy_of_the_environment`"]
+async fn validates_the_site_of_the_environment() {
+    let variable = |name: &str| std::env::var(name).unwrap();
+    let builder = impatient().extra_ca_file(variable("CA_FILE_OF_THE_TEST"));
+    session(builder, &variable("SITE_OF_THE_TEST")).await.validate().await.unwrap();
 }
