@@ -1,6 +1,7 @@
 //! Writes blocks one below the other, inside of quotes and list items, or joined within a table cell.
 
 use super::escape;
+use super::inline::{code_span, shows_nothing};
 
 /// Deeper quotes and lists are written at this depth: each level adds to every line, and output has to stay linear.
 const DEEPEST: usize = 24;
@@ -184,14 +185,15 @@ impl Blocks {
 
     /// A code block. In a cell, a code span a line.
     pub(super) fn code(&mut self, code: &str, language: &str) {
-        // As an XML reader does: every kind of line end is one `\n`. A NUL would be replaced by a Markdown reader.
-        let code = code.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "");
+        // As an XML reader does: every kind of line end is one `\n`.
+        let code = code.replace("\r\n", "\n").replace('\r', "\n");
+        let code = code.replace(shows_nothing, "");
         let code = code.strip_suffix('\n').unwrap_or(&code);
         if self.in_cell {
             let spans: Vec<String> = code
                 .lines()
                 .filter(|line| !line.trim().is_empty())
-                .map(|line| super::inline::code_span(line.trim_end(), true))
+                .map(|line| code_span(line.trim_end(), true))
                 .collect();
             self.paragraph(&spans.join("<br>"));
             return;
@@ -214,10 +216,10 @@ impl Blocks {
         self.text.push('\n');
     }
 
-    /// A quote begins; `alert` is the kind of GitHub's alerts.
+    /// A quote begins; `alert` is the kind of GitHub's alerts, which GitHub shows only where nothing is around them.
     pub(super) fn begin_quote(&mut self, alert: Option<&'static str>) {
         let mut container = Container::new(ContainerKind::Quote, Some("> ".to_owned()), 0);
-        container.alert = alert;
+        container.alert = alert.filter(|_| self.containers.len() == 1);
         self.push(container);
     }
 

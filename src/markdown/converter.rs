@@ -8,7 +8,7 @@ use super::elements::Element;
 use super::entities::decode;
 use super::inline::{self, Inline, Mark};
 use super::macros::{self, Becomes};
-use super::tables::{Allowance, Table};
+use super::tables::{Allowance, Section, Table};
 use super::targets::{self, Target};
 use super::tokenizer::{Tag, Token, Tokenizer};
 use super::{Markdown, Notice, Page, emoji, escape};
@@ -20,6 +20,9 @@ const REACH: usize = 256;
 /// Tables inside of tables inside of tables: deeper ones show their cells as blocks, because each level copies what
 /// is inside of it.
 const DEEPEST_TABLE: usize = 8;
+
+/// How many tokens are looked at for the file of an image whose caption comes first.
+const LOOK_AHEAD: usize = 64;
 
 /// The notice of lists, quotes and tables that are nested deeper than they are shown.
 const LEVELS_FLATTENED: &str = "levels of nesting flattened";
@@ -145,6 +148,7 @@ impl Level {
 /// Converts one page.
 pub(super) struct Converter<'a> {
     page: &'a Page<'a>,
+    tokens: Tokenizer<'a>,
     stack: Vec<Frame<'a>>,
     document: Level,
     /// Innermost last.
@@ -165,6 +169,8 @@ impl<'a> Converter<'a> {
         document.blocks.reserve(page.storage.len() / 2 + page.title.len() + 16);
         Self {
             page,
+            // A byte order mark says how the page was stored.
+            tokens: Tokenizer::new(page.storage.strip_prefix('\u{feff}').unwrap_or(page.storage)),
             stack: Vec::with_capacity(32),
             document,
             cells: Vec::new(),
@@ -183,7 +189,7 @@ impl<'a> Converter<'a> {
             let title = self.level().inline.take(None);
             self.level().blocks.heading(1, &title);
         }
-        for token in Tokenizer::new(self.page.storage) {
+        while let Some(token) = self.tokens.next() {
             match token {
                 Token::Text(raw) => self.text(&decode(raw)),
                 Token::Cdata(text) => self.text(text),
@@ -344,9 +350,13 @@ impl<'a> Converter<'a> {
             .take_while(open)
             .position(|frame| frame.name.eq_ignore_ascii_case(name));
         let Some(depth) = found else {
-            // As a browser does: an end without a beginning is a line break or nothing.
-            if name.eq_ignore_ascii_case("br") && self.hidden == 0 && self.capture.is_none() {
-                self.level().inline.push_break();
+            // As a browser does: an end without a beginning is a line break, an empty paragraph or nothing.
+            if self.hidden == 0 && self.capture.is_none() {
+                match Element::of(name) {
+                    Element::Break => self.level().inline.push_break(),
+                    Element::Paragraph => self.flush(),
+                    _ => {}
+                }
             }
             return;
         };
@@ -374,6 +384,8 @@ impl<'a> Converter<'a> {
             Element::Cell | Element::HeaderCell => (&[Element::Cell, Element::HeaderCell], &[Element::Table]),
             Element::Row => (&[Element::Row], &[Element::Table]),
             Element::Paragraph => (&[Element::Paragraph], &[]),
+            // Links do not nest: as in a browser, the outer one ends where the inner one begins.
+            Element::Anchor | Element::Link => (&[Element::Anchor], &[]),
             _ => return,
         };
         let open = match element {
@@ -488,10 +500,14 @@ impl<'a> Converter<'a> {
                 return State::Table(Box::default());
             }
             Element::Row => {
-                let in_head = self.stack.last().is_some_and(|frame| frame.name.eq_ignore_ascii_case("thead"));
+                let section = match self.stack.last().map(|frame| frame.name) {
+                    Some(name) if name.eq_ignore_ascii_case("thead") => Section::Head,
+                    Some(name) if name.eq_ignore_ascii_case("tfoot") => Section::Foot,
+                    _ => Section::Body,
+                };
                 let table = self.nearest(|frame| match &mut frame.state {
                     State::Table(table) => {
-                        table.begin_row(in_head);
+                        table.begin_row(section);
                         Some(true)
                     }
                     State::FlatTable => Some(false),
@@ -891,6 +907,13 @@ impl<'a> Converter<'a> {
         }
     }
 
+    /// A link to what `ri:*` or its like identifies.
+    fn resource_link(&mut self, text: &str, target: &Target) {
+        let address = target.address(self.page);
+        self.notice_link(target.unresolved(address.as_deref()));
+        self.link(text, address.as_deref());
+    }
+
     /// A link that stands by itself.
     fn link(&mut self, text: &str, address: Option<&str>) {
         let counts = self.level().inline.begin_link();
@@ -902,6 +925,7 @@ impl<'a> Converter<'a> {
 
     /// Writes the image whose caption begins.
     fn write_image(&mut self) {
+        self.look_ahead_for_file();
         let image = self.stack.iter_mut().rev().take(REACH).find_map(|frame| match &mut frame.state {
             // A caption may stand before the name of its file.
             State::Image(image) if !image.written && image.target.is_some() => {
@@ -913,6 +937,32 @@ impl<'a> Converter<'a> {
         if let Some((tag, target)) = image {
             self.show_image(&ImageState { tag, target, written: true });
         }
+    }
+
+    /// Reads what an image shows where that stands behind its caption (facts E7), which is shown below.
+    fn look_ahead_for_file(&mut self) {
+        let mut target = Target::default();
+        let mut in_caption = true;
+        for token in self.tokens.clone().take(LOOK_AHEAD) {
+            match token {
+                Token::End("ac:image") => break,
+                Token::End("ac:caption") => in_caption = false,
+                Token::Start(tag) if !in_caption => {
+                    if let Element::Resource(resource) = Element::of(tag.name) {
+                        target.add(resource, &tag);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.nearest(|frame| match &mut frame.state {
+            State::Image(image) if !image.written && !image.target.is_some() => {
+                image.target = std::mem::take(&mut target);
+                Some(())
+            }
+            State::Image(_) => Some(()),
+            _ => None,
+        });
     }
 
     fn show_image(&mut self, image: &ImageState<'a>) {
@@ -948,7 +998,7 @@ impl<'a> Converter<'a> {
         let alt = alt.split_whitespace().collect::<Vec<_>>().join(" ");
         let surroundings =
             escape::Surroundings { before: Some('['), in_link: true, in_strike: true, in_cell };
-        escape::push(&mut markdown, &alt, surroundings);
+        let _ = escape::push(&mut markdown, &alt, surroundings);
         markdown.push_str("](");
         markdown.push_str(&inline::destination(address, in_cell));
         markdown.push(')');
@@ -989,7 +1039,7 @@ impl<'a> Converter<'a> {
             self.flush();
             return State::None;
         };
-        if hidden && becomes == Becomes::Body {
+        if (hidden && becomes == Becomes::Body) || becomes == Becomes::Hidden {
             self.hidden += 1;
             return State::Hidden;
         }
@@ -1025,13 +1075,17 @@ impl<'a> Converter<'a> {
         let found = self.nearest(|frame| match &mut frame.state {
             State::Macro(state) => {
                 state.has_body = true;
-                let language = state.parameter("language").map(str::to_owned);
+                // The legacy notation `{code:sql}` has it in the parameter without a name.
+                let language = state.parameter("language").or_else(|| state.parameter("")).map(str::to_owned);
                 let title = state.parameter("title").map(str::to_owned);
                 Some((state.becomes, language, title, state.name.contains("inline")))
             }
             _ => None,
         });
         let (becomes, language, title, inline) = found.unwrap_or((Becomes::Code(""), None, None, false));
+        if becomes == Becomes::Hidden {
+            return;
+        }
         if becomes == Becomes::Formula && inline {
             self.inline_code(text);
             return;
@@ -1044,7 +1098,7 @@ impl<'a> Converter<'a> {
         let language = match becomes {
             Becomes::Code(fixed) => language.unwrap_or_else(|| fixed.to_owned()),
             Becomes::Formula => "latex".to_owned(),
-            _ => language.unwrap_or_default(),
+            _ => String::new(),
         };
         self.level().blocks.code(text, &language);
     }
@@ -1085,30 +1139,37 @@ impl<'a> Converter<'a> {
                     self.link(key, Some(&address));
                 }
             }
+            Becomes::Titled => {
+                let title = state.parameter("title").map(str::to_owned);
+                self.flush();
+                self.title(title.as_deref());
+            }
             Becomes::PageLink => {
+                let named = state.parameter("").or_else(|| state.parameter("page")).map(Target::page_named);
+                let target =
+                    named.filter(|_| !state.target.is_some()).unwrap_or_else(|| state.target.clone());
                 // `@self` and `@home` name no page to go to.
-                match state.target.name().filter(|name| !name.starts_with('@')) {
-                    Some(name) => {
-                        let address = state.target.address(page);
-                        self.notice_link(state.target.unresolved(address.as_deref()));
-                        self.link(name, address.as_deref());
-                    }
+                match target.name().filter(|name| !name.starts_with('@')) {
+                    Some(name) => self.resource_link(name, &target),
+                    // The children of the page itself have documents of their own.
+                    None if state.name == "children" => {}
                     None => self.notice_link(Some("page of a macro")),
                 }
             }
             Becomes::FileLink => {
                 let url = state.parameter("url").or_else(|| state.parameter("src")).map(str::to_owned);
+                let named = state.parameter("name").map(Target::file_named);
                 if state.target.is_some() {
-                    let name = state.target.name().unwrap_or_default().to_owned();
-                    let address = state.target.address(page);
-                    self.notice_link(state.target.unresolved(address.as_deref()));
-                    self.link(&name, address.as_deref());
+                    self.resource_link(state.target.name().unwrap_or_default(), &state.target);
+                } else if let Some(target) = named.filter(|_| url.is_none()) {
+                    self.resource_link(target.name().unwrap_or_default(), &target);
                 } else if let Some(url) = url {
                     let address = targets::link(&url, page.base_url).map(Cow::into_owned);
-                    if address.is_none() {
-                        self.notice_link(Some(targets::missing(&url)));
+                    // The address is a parameter and no text of the page: where nobody may go, nothing is shown.
+                    match address {
+                        Some(address) => self.link(&url, Some(&address)),
+                        None => self.notice_link(Some(targets::missing(&url))),
                     }
-                    self.link(&url, address.as_deref());
                 } else {
                     self.notice_link(Some("file of a macro"));
                 }
@@ -1117,10 +1178,12 @@ impl<'a> Converter<'a> {
                 if let Some(name) = state.parameter("diagramName").or_else(|| state.parameter("name")) {
                     let file =
                         if name.ends_with(ending) { name.to_owned() } else { format!("{name}{ending}") };
+                    // A diagram that is shown from another page lies there.
+                    let owner = state.parameter("pageId").or_else(|| state.parameter("pageid"));
                     let address = format!(
                         "{}/wiki/download/attachments/{}/{}",
                         page.base_url,
-                        targets::encoded(page.id),
+                        targets::encoded(owner.unwrap_or(page.id)),
                         targets::encoded(&file)
                     );
                     self.image(name, Some(&address));
@@ -1129,8 +1192,8 @@ impl<'a> Converter<'a> {
                 }
             }
             Becomes::Formula => {
-                let formula =
-                    state.parameter("body").or_else(|| state.parameter("")).unwrap_or_default().to_owned();
+                let parameter = ["body", "equation", ""].into_iter().find_map(|name| state.parameter(name));
+                let formula = parameter.unwrap_or_default().to_owned();
                 if state.name.contains("inline") {
                     self.inline_code(&formula);
                 } else if !formula.is_empty() {
@@ -1145,7 +1208,6 @@ impl<'a> Converter<'a> {
     fn begin_adf_node(&mut self, tag: &Tag<'a>) -> State<'a> {
         match tag.attribute("type").unwrap_or_default() {
             "decision-list" => self.begin_list(None),
-            "decision-item" => self.begin_item(None),
             kind => State::AdfNode { kind, panel: String::new() },
         }
     }
@@ -1158,6 +1220,13 @@ impl<'a> Converter<'a> {
             }
             _ => None,
         });
+        let is_decision = matches!(
+            self.stack.last().map(|frame| &frame.state),
+            Some(State::AdfNode { kind: "decision-item", .. })
+        );
+        if is_decision && !is_empty {
+            return self.begin_item(None);
+        }
         let panel = self.nearest(|frame| match &frame.state {
             State::AdfNode { kind: "panel", panel } => Some(Some(panel.clone())),
             State::AdfNode { .. } | State::Container | State::Adf { .. } => Some(None),

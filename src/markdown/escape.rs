@@ -21,7 +21,11 @@ const fn is_special(byte: u8) -> bool {
 }
 
 /// Appends the text with backslashes where they are needed. The beginning of a line is [`line_start`]'s matter.
-pub(super) fn push(output: &mut String, text: &str, surroundings: Surroundings) {
+///
+/// Answers whether the last character waits for what follows it: [`needs_backslash_before`] tells then.
+#[must_use]
+pub(super) fn push(output: &mut String, text: &str, surroundings: Surroundings) -> bool {
+    let mut waits = false;
     let bytes = text.as_bytes();
     let mut done = 0;
     while let Some(at) =
@@ -33,13 +37,27 @@ pub(super) fn push(output: &mut String, text: &str, surroundings: Surroundings) 
         // Within the text the character before is read from the text itself.
         let before =
             if at == 0 { surroundings.before } else { text.get(..at).and_then(|t| t.chars().next_back()) };
-        if needs_backslash(byte, before, tail, surroundings) {
+        waits = tail.is_empty() && matches!(byte, b'<' | b'&' | b']') && !surroundings.in_link;
+        if !waits && needs_backslash(byte, before, tail, surroundings) {
             output.push('\\');
         }
         output.push(char::from(byte));
         done = at + 1;
     }
     output.push_str(text.get(done..).unwrap_or_default());
+    waits
+}
+
+/// Whether `last`, which was written without a backslash, needs one because `next` follows.
+pub(super) fn needs_backslash_before(last: char, next: char) -> bool {
+    match last {
+        '<' => {
+            next.is_ascii_alphanumeric() || (next.is_ascii_punctuation() && !matches!(next, '*' | '~' | '['))
+        }
+        '&' => next.is_ascii_alphanumeric() || next == '#',
+        ']' => matches!(next, '(' | '[' | ':'),
+        _ => false,
+    }
 }
 
 /// `after` is the rest of this text; what follows an empty rest is not known and may be anything.
@@ -58,8 +76,11 @@ fn needs_backslash(byte: u8, before: Option<char>, after: &str, surroundings: Su
         b'_' => !(next.is_some_and(is_of_word) || (space_before && space_after)),
         b'~' => surroundings.in_strike || !(space_before && next.is_some_and(is_of_word)),
         b'<' => {
-            next.is_none_or(|c| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?'))
-                || is_mail_address(after)
+            let begins_tag = match next {
+                Some('/') => after.chars().nth(1).is_none_or(|c| c.is_ascii_alphabetic()),
+                next => next.is_none_or(|c| c.is_ascii_alphabetic() || matches!(c, '!' | '?')),
+            };
+            begins_tag || is_mail_address(after)
         }
         b'&' => next.is_none() || entities::looks_like_reference(after),
         b'[' => surroundings.in_link || before == Some('!'),
@@ -137,7 +158,7 @@ mod tests {
 
     fn escaped(text: &str) -> String {
         let mut output = String::new();
-        push(
+        let _ = push(
             &mut output,
             text,
             Surroundings { before: Some('a'), in_link: false, in_strike: false, in_cell: false },

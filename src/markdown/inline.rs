@@ -14,6 +14,9 @@ const HARD_BREAK: &str = "\\\n";
 /// A comment shows nothing, and keeps apart what would be read as one.
 const NOTHING: &str = "<!-- -->";
 
+/// Backticks around a code span at most: Markdown readers in use give up on longer runs (cmark at 80).
+const LONGEST_FENCE: usize = 64;
+
 /// A mark of emphasis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
@@ -87,6 +90,8 @@ pub(super) struct Inline {
     code_depth: u32,
     /// Code that waits for its end: what touches becomes one span, because two would not be read as two.
     code: String,
+    /// Whether the last character needs a backslash if the wrong one follows.
+    undecided: bool,
     /// How often something visible was written, in this block and those before.
     shown: usize,
 }
@@ -156,7 +161,7 @@ impl Inline {
     /// Appends text with references decoded; folds white space and escapes what Markdown would read as markup.
     pub(super) fn push_text(&mut self, text: &str) {
         if self.in_code() {
-            self.code.push_str(text);
+            self.code.extend(text.split(shows_nothing));
             return;
         }
         self.write_code();
@@ -164,7 +169,7 @@ impl Inline {
         while !rest.is_empty() {
             let run = rest.find(|c| !is_folded(c)).unwrap_or(rest.len());
             if run > 0 {
-                self.space = true;
+                self.space |= rest.chars().take_while(|&c| is_folded(c)).any(is_white_space);
                 rest = rest.get(run..).unwrap_or_default();
                 continue;
             }
@@ -187,7 +192,7 @@ impl Inline {
             in_strike: self.marks.iter().any(|active| active.mark == Mark::Strike),
             in_cell: self.in_cell,
         };
-        escape::push(&mut self.text, stretch, surroundings);
+        self.undecided = escape::push(&mut self.text, stretch, surroundings);
     }
 
     /// Appends Markdown that is right as it stands: an image, a link.
@@ -229,7 +234,7 @@ impl Inline {
             Some(_) => '[',
             None => next,
         };
-        let closed = self.close_ended(follows);
+        let closed = self.decide(follows);
         if space {
             self.text.push(' ');
         }
@@ -251,6 +256,22 @@ impl Inline {
                 self.open_marks(around..self.marks.len(), None, Some('['), next);
             }
         }
+    }
+
+    /// Closes what has ended, and gives the last character its backslash if it needs one before what follows it.
+    fn decide(&mut self, follows: char) -> Option<Closed> {
+        let undecided = std::mem::take(&mut self.undecided);
+        let last = self.text.chars().next_back().filter(|_| undecided);
+        let length = self.text.len();
+        let closed = self.close_ended(follows);
+        // Delimiters that were written or will be keep it apart from what follows.
+        if let Some(last) = last
+            && self.text.len() == length
+            && escape::needs_backslash_before(last, follows)
+        {
+            self.text.insert(length - last.len_utf8(), '\\');
+        }
+        closed
     }
 
     /// `!` before a link would make an image of it.
@@ -489,9 +510,10 @@ impl Inline {
         self.close_marks(']');
         let end = self.visible_end().max(start + 1);
         match target {
-            Some(target) if self.text.get(start + 1..end) == Some(target) && is_autolink(target) => {
-                self.text.replace_range(start..=start, "<");
-                self.text.insert(end, '>');
+            Some(target)
+                if is_autolink(target) && self.text.get(start + 1..end).is_some_and(|t| shows(t, target)) =>
+            {
+                self.text.replace_range(start..end, &format!("<{target}>"));
             }
             Some(target) => {
                 let destination = destination(target, self.in_cell);
@@ -545,13 +567,24 @@ impl Inline {
     }
 }
 
-/// White space that HTML folds, and the no-break space, which a Markdown reader would not miss.
+/// What is not written as it stands: white space that becomes one space, and what shows nothing at all.
 fn is_folded(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0c' | '\u{a0}') || is_invisible_control(c)
+    is_white_space(c) || shows_nothing(c)
 }
 
+/// White space that HTML folds, and the no-break space, which a Markdown reader would not miss.
+fn is_white_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0c' | '\u{a0}')
+}
+
+/// Control characters, white space among them. U+0085 is a letter to some Markdown readers and white space to others.
 fn is_invisible_control(c: char) -> bool {
     c.is_control() && c != '\u{85}'
+}
+
+/// Control characters that are not written: a browser shows none, and they must not reach a terminal.
+pub(super) fn shows_nothing(c: char) -> bool {
+    is_invisible_control(c) && !is_white_space(c)
 }
 
 /// Where the stretch ends: before white space that is more than one space between visible characters.
@@ -582,6 +615,19 @@ fn is_punctuation(c: char) -> bool {
 /// Perhaps punctuation or a symbol for some Markdown reader.
 fn may_be_punctuation(c: char) -> bool {
     !escape::is_of_word(c)
+}
+
+/// Whether this Markdown is nothing but the text, with or without backslashes.
+fn shows(markdown: &str, text: &str) -> bool {
+    let mut rest = text;
+    let mut characters = markdown.chars().peekable();
+    while let Some(c) = characters.next() {
+        let is_escape = c == '\\' && characters.peek().is_some_and(char::is_ascii_punctuation);
+        let shown = if is_escape { characters.next().unwrap_or(c) } else { c };
+        let Some(after) = rest.strip_prefix(shown) else { return false };
+        rest = after;
+    }
+    rest.is_empty()
 }
 
 /// Whether `<url>` means the same as `[url](url)`.
@@ -625,6 +671,9 @@ pub(super) fn code_span(code: &str, in_cell: bool) -> String {
         return code_element(&code, in_cell);
     }
     let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    if longest >= LONGEST_FENCE {
+        return code_element(&code, in_cell);
+    }
     let fence = "`".repeat(longest + 1);
     let pad = if code.starts_with('`') || code.ends_with('`') { " " } else { "" };
     let code = if in_cell { code.replace('|', "\\|") } else { code };
@@ -639,7 +688,8 @@ fn in_one_line(code: &str) -> String {
 fn code_element(code: &str, in_cell: bool) -> String {
     let mut markdown = "<code>".to_owned();
     let surroundings = Surroundings { before: Some('>'), in_link: true, in_strike: true, in_cell };
-    escape::push(&mut markdown, &in_one_line(code), surroundings);
+    // What follows is the end tag, which makes a tag of nothing before it.
+    let _ = escape::push(&mut markdown, &in_one_line(code), surroundings);
     markdown.push_str("</code>");
     markdown
 }

@@ -12,7 +12,7 @@ pub(super) enum Becomes {
     Alert(&'static str),
     /// A block quote; its title in bold.
     Quote,
-    /// Its body, under its title in bold.
+    /// Its body, if it has one, under its title in bold.
     Titled,
     /// Its body, unless the parameter `hidden` is true.
     Body,
@@ -28,6 +28,8 @@ pub(super) enum Becomes {
     Diagram(&'static str),
     /// A code span or block of the formula in its body or parameter.
     Formula,
+    /// Nothing, whatever its body: it tells the browser how to show the page.
+    Hidden,
     /// Its text or nothing: what Confluence generates for it is not stored in the page.
     Generated,
     /// Its body, with a notice.
@@ -37,23 +39,23 @@ pub(super) enum Becomes {
 /// Looks a macro up by its name.
 pub(super) fn becomes(name: &str) -> Becomes {
     use Becomes::{
-        Alert, Body, Code, Diagram, FileLink, Formula, Generated, Issue, PageLink, Quote, Status, Titled,
+        Alert, Body, Code, Diagram, FileLink, Formula, Generated, Hidden, Issue, PageLink, Quote, Status,
+        Titled,
     };
     match name {
         "code" | "noformat" | "code-block" => Code(""),
         "html" | "html-include" => Code("html"),
         "markdown" | "markdown-from-url" => Code("markdown"),
         "plantuml" | "plantumlrender" => Code("plantuml"),
-        "style" => Code("css"),
+        "style" => Hidden,
         // The names in storage are older than those in the editor (facts E5): `note` is its yellow warning.
         "info" => Alert("NOTE"),
         "tip" => Alert("TIP"),
         "note" => Alert("WARNING"),
         "warning" => Alert("CAUTION"),
         "panel" | "panelbox" => Quote,
-        "expand" | "ui-expand" | "ui-tab" | "tab" | "tab-pane" | "aura-tab" | "aura-panel" | "localtab" => {
-            Titled
-        }
+        "expand" | "ui-expand" | "ui-tab" | "tab" | "tab-pane" | "aura-tab" | "aura-panel" | "localtab"
+        | "chart" | "gallery" => Titled,
         "status" | "status-handy" => Status,
         "jira" | "jiraissues" => Issue,
         "include"
@@ -73,12 +75,11 @@ pub(super) fn becomes(name: &str) -> Becomes {
         | "eazy-math-inline"
         | "latex"
         | "latex-formatting" => Formula,
-        "excerpt" | "details" | "section" | "column" | "toc-zone" | "chart" | "ui-tabs" | "tabs-group"
+        "excerpt" | "details" | "section" | "column" | "toc-zone" | "ui-tabs" | "tabs-group"
         | "aura-tabs" | "localtabgroup" | "bgcolor" | "table-filter" | "table-excerpt" | "pivot-table"
         | "table-chart" | "multiexcerpt" | "multiexcerpt-macro" | "div" | "span" | "center"
-        | "loremipsum" | "highlight" | "scroll-ignore" | "scroll-only" | "scroll-pagebreak"
-        | "scroll-title" | "scroll-tablelayout" | "scroll-indexterm" | "numberedheadings" | "footnote"
-        | "display-footnotes" | "details-summary" => Body,
+        | "loremipsum" | "highlight" | "numberedheadings" | "footnote" | "display-footnotes"
+        | "details-summary" => Body,
         "toc"
         | "anchor"
         | "pagetree"
@@ -86,7 +87,6 @@ pub(super) fn becomes(name: &str) -> Becomes {
         | "content-tree"
         | "detailssummary"
         | "attachments"
-        | "gallery"
         | "recently-updated"
         | "contentbylabel"
         | "livesearch"
@@ -116,6 +116,8 @@ pub(super) fn becomes(name: &str) -> Becomes {
         | "calendar" => Generated,
         // Whiteboards, databases, videos and what else can be embedded.
         name if name.starts_with("native-embed:") => FileLink,
+        // What an export does with its body is nothing to the page.
+        name if name.starts_with("scroll-") => Body,
         // Mermaid macros of several vendors begin alike.
         name if name.starts_with("mermaid") => Code("mermaid"),
         _ => Becomes::Unknown,

@@ -31,10 +31,21 @@ struct Cell {
     rows: usize,
 }
 
+/// Which part of a table a row stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Section {
+    Head,
+    Body,
+    Foot,
+}
+
 /// A table under way.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: Vec<Vec<Cell>>,
+    /// Rows of `tfoot`: at the bottom, wherever they are written.
+    foot: Vec<Vec<Cell>>,
+    in_foot: bool,
     /// Whether the first row that has a cell stands in a `thead`.
     has_head: bool,
 }
@@ -48,10 +59,15 @@ pub(super) struct Written {
 }
 
 impl Table {
-    pub(super) fn begin_row(&mut self, in_head: bool) {
+    pub(super) fn begin_row(&mut self, section: Section) {
+        self.in_foot = section == Section::Foot;
+        if self.in_foot {
+            self.foot.push(Vec::new());
+            return;
+        }
         if self.rows.iter().all(Vec::is_empty) {
             self.rows.clear();
-            self.has_head = in_head;
+            self.has_head = section == Section::Head;
         }
         self.rows.push(Vec::new());
     }
@@ -76,11 +92,10 @@ impl Table {
                 (None, _) => 1,
             },
         };
-        if self.rows.is_empty() {
-            self.begin_row(false);
-        }
-        if let Some(row) = self.rows.last_mut() {
-            row.push(cell);
+        let rows = if self.in_foot { &mut self.foot } else { &mut self.rows };
+        match rows.last_mut() {
+            Some(row) => row.push(cell),
+            None => rows.push(vec![cell]),
         }
     }
 
@@ -91,11 +106,12 @@ impl Table {
                 row.iter().map(|cell| cell.text.as_str()).filter(|text| !text.is_empty()).collect();
             texts.join(" ")
         };
-        self.rows.iter().map(row).filter(|line| !line.is_empty()).collect()
+        self.rows.iter().chain(&self.foot).map(row).filter(|line| !line.is_empty()).collect()
     }
 
     /// The table in GitHub's notation; empty if it has no cell.
-    pub(super) fn write(self, allowance: &mut Allowance) -> Written {
+    pub(super) fn write(mut self, allowance: &mut Allowance) -> Written {
+        self.rows.append(&mut self.foot);
         let cells: usize = self.rows.iter().map(Vec::len).sum();
         let bytes: usize = self.rows.iter().flatten().map(|cell| cell.text.len()).sum();
         if cells == 0 {

@@ -50,8 +50,31 @@ impl Target {
             Resource::ContentEntity => self.content = attribute("ri:content-id"),
             Resource::Url => self.url = attribute("ri:value"),
         }
-        // Of nested identifiers the outer one says what the target is.
+        // Of nested identifiers the outer one says what the target is; a file is one wherever its page is named.
+        if resource == Resource::Attachment {
+            self.kind = Some(resource);
+        }
         self.kind.get_or_insert(resource);
+    }
+
+    /// The page that a macro names in plain text: `Title`, or `KEY:Title`.
+    pub(super) fn page_named(name: &str) -> Self {
+        let is_key = |key: &str| {
+            let letters = key.strip_prefix('~').unwrap_or(key);
+            !letters.is_empty() && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        let (space, title) = match name.split_once(':') {
+            Some((key, title)) if is_key(key) && !title.trim().is_empty() => {
+                (Some(key.to_owned()), title.trim())
+            }
+            _ => (None, name),
+        };
+        Self { kind: Some(Resource::Page), title: Some(title.to_owned()), space, ..Self::default() }
+    }
+
+    /// The file of the page itself that a macro names in plain text.
+    pub(super) fn file_named(name: &str) -> Self {
+        Self { kind: Some(Resource::Attachment), file: Some(name.to_owned()), ..Self::default() }
     }
 
     pub(super) fn is_some(&self) -> bool {
@@ -166,6 +189,11 @@ pub(super) fn decoded(segment: &str) -> Cow<'_, str> {
 /// The address of an href that may be linked to; relative ones begin at the workspace.
 pub(super) fn link<'a>(href: &'a str, base: &str) -> Option<Cow<'a, str>> {
     let trimmed = href.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+    // Browsers take line ends and tabs out of an address (WHATWG URL, 4.4).
+    if trimmed.contains(['\t', '\n', '\r']) {
+        let joined: String = trimmed.chars().filter(|c| !matches!(c, '\t' | '\n' | '\r')).collect();
+        return link(&joined, base).map(|address| Cow::Owned(address.into_owned()));
+    }
     // Browsers ignore white space and control characters inside of a scheme.
     let squeezed: String = trimmed
         .chars()

@@ -73,6 +73,7 @@ impl<'a> Tag<'a> {
 }
 
 /// Iterates over the tokens of a page.
+#[derive(Clone)]
 pub(super) struct Tokenizer<'a> {
     input: &'a str,
     at: usize,
@@ -154,8 +155,8 @@ impl<'a> Tokenizer<'a> {
                 let close = self.tag_end(at + 1)?;
                 let inside = self.slice(at + 1, close);
                 let (inside, empty) = match inside.strip_suffix('/') {
-                    Some(inside) => (inside, true),
-                    None => (inside, false),
+                    Some(inside) if !ends_in_bare_value(inside) => (inside, true),
+                    _ => (inside, false),
                 };
                 let end =
                     inside.bytes().position(|b| b.is_ascii_whitespace() || b == b'/').unwrap_or(inside.len());
@@ -187,6 +188,12 @@ impl<'a> Tokenizer<'a> {
             None => (Some(Token::Text(self.slice(at, at + 2))), at + 2),
         }
     }
+}
+
+/// Whether the tag ends in the value of an attribute without quotes, which goes on up to the `>`: `<a href=x/>`.
+fn ends_in_bare_value(inside: &str) -> bool {
+    let last = inside.rsplit(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default();
+    last.contains('=') && !last.ends_with(['"', '\'', '='])
 }
 
 impl<'a> Iterator for Tokenizer<'a> {
@@ -241,6 +248,10 @@ mod tests {
         assert_eq!(shown("<![CDATA[a<b>]]]]><![CDATA[>c]]>"), "[=a<b>]]][=>c]");
         assert_eq!(shown("<?xml version='1.0'?><!DOCTYPE x><!-- <b> -->t"), "[t]");
         assert_eq!(shown("<ac:link ac:x=\"a > b\" y='<'>t"), "<ac:link>[t]");
+        assert_eq!(
+            shown("<a href=x/>t<i x='a=b'/><i x = \"y\"/><i nowrap/><i a=/>"),
+            "<a>[t]<i/><i/><i/><i/>"
+        );
     }
 
     #[test]

@@ -118,7 +118,12 @@ fn break_line(text: &mut String) {
     }
 }
 
-/// The words of a text: what white space and control characters separate.
+/// The words of a text.
 pub fn words(text: &str) -> Vec<&str> {
-    text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect()
+    text.split_whitespace().collect()
+}
+
+/// A text without the control characters that show nothing; U+0085 is white space to some.
+pub fn without_controls(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\x0c' | '\u{85}'), "")
 }

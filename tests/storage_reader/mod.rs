@@ -53,6 +53,7 @@ const DIFFERENCES: &[(&str, Shown)] = &[
     ("time", Shown::Attribute("datetime")),
     ("ri:user", Shown::User),
     ("ac:link", Shown::TextOrTarget),
+    ("macro:style", Shown::Nothing),
     ("macro:status", Shown::Parameter("title")),
     ("macro:jira", Shown::Parameter("key")),
     ("macro:mathinline", Shown::Parameter("body")),
@@ -64,6 +65,8 @@ const DIFFERENCES: &[(&str, Shown)] = &[
     ("macro:warning", Shown::ParameterAndBody("title")),
     ("macro:panel", Shown::ParameterAndBody("title")),
     ("macro:expand", Shown::ParameterAndBody("title")),
+    ("macro:chart", Shown::ParameterAndBody("title")),
+    ("macro:gallery", Shown::Parameter("title")),
     ("macro:include", Shown::TargetOfParameter),
     ("macro:excerpt-include", Shown::TargetOfParameter),
     ("macro:children", Shown::TargetOfParameter),
@@ -311,17 +314,20 @@ impl Element {
         }
     }
 
-    /// The rows of a table, and whether each stands in a `thead`.
-    fn rows(&self) -> Vec<(&Element, bool)> {
+    /// The rows of a table, and the section that each stands in.
+    fn rows(&self) -> Vec<(&Element, &str)> {
         let sections = self.elements().flat_map(|child| match child.name.as_str() {
-            "tr" => vec![(child, false)],
+            "tr" => vec![(child, "")],
             "thead" | "tbody" | "tfoot" => {
                 let rows = child.elements().filter(|row| row.name == "tr");
-                rows.map(|row| (row, child.name == "thead")).collect()
+                rows.map(|row| (row, child.name.as_str())).collect()
             }
             _ => Vec::new(),
         });
-        sections.collect()
+        // A foot is at the bottom, wherever it is written.
+        let (foot, mut rows): (Vec<_>, Vec<_>) = sections.partition(|(_, section)| *section == "tfoot");
+        rows.extend(foot);
+        rows
     }
 
     /// A table's cells where they are shown: a cell of several rows in each of them, as far as the table has rows; of
@@ -496,9 +502,9 @@ impl Element {
             .iter()
             .map(|row| (0..width).map(|column| text(row.get(column).copied().flatten())).collect())
             .collect();
-        let has_head = self.rows().first().is_some_and(|(row, in_head)| {
+        let has_head = self.rows().first().is_some_and(|(row, section)| {
             let mut cells = row.elements().filter(|cell| matches!(cell.name.as_str(), "td" | "th"));
-            *in_head || cells.all(|cell| cell.name == "th")
+            *section == "thead" || cells.all(|cell| cell.name == "th")
         });
         if !has_head {
             table.insert(0, vec![String::new(); width]);
