@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kai::error::{Error, exit};
 use kai::markdown_files;
@@ -10,7 +11,7 @@ use kai::source_file::Registration;
 use kai::store::{Filter, SqliteStore, StoredDocument};
 use kai::summary::Summary;
 use kai::sync::{self, SyncOptions};
-use kai_host::{ComponentSource, Connector, Host, StoragePage};
+use kai_host::{ComponentSource, Connector, Host, Limits, StoragePage};
 use secrecy::SecretString;
 use serde::Serialize;
 
@@ -29,9 +30,24 @@ pub(crate) struct Environment {
     pub(crate) cache_directory: Option<PathBuf>,
 }
 
+/// What converting a file of one's own may take: pages from anywhere are held to the host's defaults, a person who waits
+/// for one is not.
+pub(crate) fn generous_limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.memory = u32::MAX as usize;
+    limits.result = 1 << 31;
+    limits.cpu = Duration::from_secs(3600);
+    limits.wall = Duration::from_secs(3600);
+    limits
+}
+
 /// Loads the connector that the command line names.
-pub(crate) async fn connector(common: &Common, environment: &Environment) -> Result<Connector, Error> {
-    let mut host = Host::builder().allow_local(common.allow_local);
+pub(crate) async fn connector(
+    common: &Common,
+    environment: &Environment,
+    limits: Limits,
+) -> Result<Connector, Error> {
+    let mut host = Host::builder().allow_local(common.allow_local).limits(limits);
     if let Some(directory) = &environment.cache_directory {
         host = host.cache_directory(directory);
     }

@@ -8,7 +8,7 @@ use kai::error::Error;
 use kai::source_file::Registration;
 use kai::store::{Filter, SqliteStore};
 use kai::sync::{self, Outcome, SyncOptions};
-use kai_host::Connector;
+use kai_host::{Connector, Limits};
 
 use crate::arguments::Common;
 use crate::commands::{self, Environment, print};
@@ -48,7 +48,7 @@ pub(crate) async fn run(
         component: common.component.clone(),
         ..*common
     };
-    let connector = commands::connector(&host, environment).await?;
+    let connector = commands::connector(&host, environment, Limits::default()).await?;
 
     heading(out, "kai validate");
     commands::validate(&connector, &registration, out).await?;

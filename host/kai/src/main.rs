@@ -13,7 +13,7 @@ use clap::Parser as _;
 use kai::error::{Error, exit};
 use kai::source_file::{Registration, TOKEN_VARIABLE};
 use kai::store::Filter;
-use kai_host::StoragePage;
+use kai_host::{Limits, StoragePage};
 
 use crate::arguments::{Arguments, Command};
 use crate::commands::Environment;
@@ -41,7 +41,11 @@ fn main() -> ExitCode {
 
 async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error> {
     let common = arguments.common;
-    let connector = async || commands::connector(&common, &environment).await;
+    let limits = match arguments.command {
+        Command::Convert { .. } => commands::generous_limits(),
+        _ => Limits::default(),
+    };
+    let connector = async || commands::connector(&common, &environment, limits).await;
     let read = |path: &PathBuf| Registration::read(path, environment.token.clone());
     let mut out = std::io::stdout().lock();
     let work = async {
