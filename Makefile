@@ -1,7 +1,7 @@
 # The only place that knows in which order things are built: the component first, then `kai`, which embeds it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help component build release demo test lint format goldens fuzz clean
+.PHONY: help component build release demo test lint dependencies audit format goldens fuzz clean
 
 CARGO ?= cargo
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -11,7 +11,7 @@ COMPONENT := $(TARGET_DIR)/wasm32-wasip2/component/confluence_connector.wasm
 export KAI_COMPONENT := $(COMPONENT)
 
 help: ## Print the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # rustup reads the target from rust-toolchain.toml only when it installs the toolchain, not when that is there already.
 component: ## Build the WebAssembly component
@@ -31,11 +31,25 @@ demo: build ## Sync a simulated Confluence site end to end and show the result
 test: component ## Run every test that needs no network
 	$(CARGO) test --locked --workspace
 
-lint: component ## Check format, lints and documentation; warnings are errors
+lint: component dependencies ## Check format, lints, documentation and dependencies; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p confluence-connector --target wasm32-wasip2 -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+# `deny.toml` says what may be depended on. The tool is no part of the build: `cargo install --locked cargo-deny`.
+dependencies: ## Check licences, sources and duplicate versions of all dependencies; needs cargo-deny
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	$(CARGO) deny --locked --workspace check --hide-inclusion-graph licenses bans sources
+
+# Needs the network: the database of advisories lies elsewhere.
+audit: ## Check all dependencies for known vulnerabilities; needs cargo-deny and the network
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+	@log=$$(mktemp); trap 'rm -f '"$$log" EXIT; \
+	if $(CARGO) deny --locked --workspace check advisories >"$$log" 2>&1; then cat "$$log"; \
+	elif grep -q "failed to fetch advisory database" "$$log"; then \
+		echo "NOT AUDITED: the database of advisories cannot be reached:" >&2; grep -m 1 "failed to fetch" "$$log" >&2; exit 2; \
+	else cat "$$log" >&2; exit 1; fi
 
 format: ## Format the code
 	$(CARGO) fmt --all
