@@ -234,7 +234,8 @@ impl Inline {
             Some(_) => '[',
             None => next,
         };
-        let closed = self.decide(follows);
+        self.decide(follows, next);
+        let closed = self.close_ended(follows);
         if space {
             self.text.push(' ');
         }
@@ -258,20 +259,14 @@ impl Inline {
         }
     }
 
-    /// Closes what has ended, and gives the last character its backslash if it needs one before what follows it.
-    fn decide(&mut self, follows: char) -> Option<Closed> {
+    /// Gives the last character its backslash if it needs one before what follows it: a delimiter or a bracket, or the
+    /// text behind them, because both may be taken away again.
+    fn decide(&mut self, follows: char, next: char) {
         let undecided = std::mem::take(&mut self.undecided);
-        let last = self.text.chars().next_back().filter(|_| undecided);
-        let length = self.text.len();
-        let closed = self.close_ended(follows);
-        // Delimiters that were written or will be keep it apart from what follows.
-        if let Some(last) = last
-            && self.text.len() == length
-            && escape::needs_backslash_before(last, follows)
-        {
-            self.text.insert(length - last.len_utf8(), '\\');
+        let Some(last) = self.text.chars().next_back().filter(|_| undecided) else { return };
+        if follows != ' ' && [follows, next].iter().any(|&c| escape::needs_backslash_before(last, c)) {
+            self.text.insert(self.text.len() - last.len_utf8(), '\\');
         }
-        closed
     }
 
     /// `!` before a link would make an image of it.
