@@ -532,6 +532,21 @@ fn code_with_a_hundred_backticks_in_a_row_is_code() {
     }
 }
 
+/// Found by fuzzing: the bracket that stood between the two goes when the link turns out to have no target.
+#[test]
+fn a_link_without_a_target_makes_no_markup_of_the_text_around_its_beginning() {
+    for (page, text) in [
+        ("<p><<ac:link>h></p>", "<h>"),
+        ("<p><<b>h></b>x</p>", "<h>x"),
+        ("<p>&<ac:link>amp;</ac:link></p>", "&amp;"),
+        ("<p>[a]<ac:link>(b)</ac:link></p>", "[a](b)"),
+    ] {
+        let seen = seen(page);
+        assert!(seen.html.is_empty() && seen.links.is_empty(), "{page}: {seen:?}");
+        assert_eq!(seen.text.trim(), text, "{page}");
+    }
+}
+
 /// What markup is made of, whole and in parts.
 const SOUP: &[&str] = &[
     "<",
