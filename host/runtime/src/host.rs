@@ -428,11 +428,51 @@ fn check_format(bytes: &[u8]) -> Result<(), LoadError> {
     }
 }
 
-/// Makes the directory, for its owner only.
+/// Makes the directory, for its owner only. One that is there already must not be open to others: what lies in it is run.
 fn create_private(directory: &std::path::Path) -> std::io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(directory)
+    builder.create(directory)?;
+    #[cfg(unix)]
+    if std::os::unix::fs::PermissionsExt::mode(&fs::metadata(directory)?.permissions()) & 0o022 != 0 {
+        return Err(std::io::Error::other("others may write to it; take that right from them (chmod go-w)"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_precompiled_artifact_is_refused_whoever_compiled_it() {
+        let host = Host::builder().build().unwrap();
+        let compiled = host.0.engine.precompile_component(&wat::parse_str("(component)").unwrap()).unwrap();
+        let refused = host.load(ComponentSource::Bytes(compiled)).await.unwrap_err();
+        assert!(matches!(refused, LoadError::Precompiled), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_file_larger_than_any_connector_is_refused_unread() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(LARGEST_COMPONENT + 1).unwrap();
+        let host = Host::builder().build().unwrap();
+        let refused = host.load(ComponentSource::File(file.path().to_owned())).await.unwrap_err();
+        assert!(matches!(refused, LoadError::TooLarge { .. }), "{refused:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_cache_that_others_may_write_to_is_refused_and_a_new_one_is_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let cache = directory.path().join("deep/cache");
+        Host::builder().cache_directory(&cache).build().unwrap();
+        assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::set_permissions(&cache, fs::Permissions::from_mode(0o770)).unwrap();
+        let refused = Host::builder().cache_directory(&cache).build().unwrap_err().to_string();
+        assert!(refused.contains("cache") && refused.contains("chmod"), "{refused}");
+    }
 }

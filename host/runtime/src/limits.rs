@@ -77,6 +77,8 @@ pub enum Limit {
     Wall,
     /// [`Limits::result`].
     Result,
+    /// Headers that the guest writes for one request; not adjustable (16 KiB).
+    Headers,
     /// The call stack; not adjustable (512 KiB).
     Stack,
 }
@@ -92,6 +94,7 @@ impl Limit {
             Self::Cpu => "computing time",
             Self::Wall => "running time",
             Self::Result => "size of the result",
+            Self::Headers => "size of request headers",
             Self::Stack => "depth of the call stack",
         }
     }

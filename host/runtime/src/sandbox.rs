@@ -147,12 +147,15 @@ fn explain(error: &wasmtime::Error, log: &GuestLog) -> CallError {
         return CallError::Limit(Limit::Handles);
     }
     let root = error.root_cause().to_string();
-    // Both are private types of wasmtime; the hostile-component tests notice when it words them anew.
+    // All three are private types of wasmtime; the hostile-component tests notice when it words them anew.
     if root.contains("fuel allocated for hostcalls") {
         return CallError::Limit(Limit::Result);
     }
     if root.contains("store handle limit exceeded") {
         return CallError::Limit(Limit::Handles);
+    }
+    if root.contains("total size of fields exceeds limit") {
+        return CallError::Limit(Limit::Headers);
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => CallError::Limit(Limit::Stack),

@@ -171,3 +171,17 @@ async fn a_component_that_storms_the_host_with_calls_runs_into_its_own_time() {
     let error = host.load(ComponentSource::Bytes(bytes)).await.unwrap().describe().await.unwrap_err();
     assert!(matches!(error, CallError::Limit(Limit::Cpu)), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_component_that_writes_headers_without_end_is_stopped() {
+    // A name of one letter and a value of 1000, over and over.
+    let body = "(drop (memory.grow (i32.const 2))) (memory.fill (i32.const 0) (i32.const 120) (i32.const 4096))
+                (i32.store (i32.const 9000) (call @[constructor]fields))
+                (loop (call @[method]fields.append (i32.load (i32.const 9000)) (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 1000) (i32.const 8192)) (br 0))";
+    let bytes = component(body, "", "import wasi:http/types@0.2.0;");
+    let host = host().limits(limits()).build().unwrap();
+    let began = Instant::now();
+    let error = host.load(ComponentSource::Bytes(bytes)).await.unwrap().describe().await.unwrap_err();
+    assert!(matches!(error, CallError::Limit(Limit::Headers)), "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(20));
+}
