@@ -176,6 +176,7 @@ impl HostBuilder {
             gates: Mutex::default(),
             tenants: Mutex::default(),
             next_tenant: AtomicU64::new(0),
+            next_call: AtomicU64::new(0),
         })))
     }
 
@@ -226,6 +227,7 @@ struct Inner {
     gates: Mutex<HashMap<String, Weak<Gate>>>,
     tenants: Mutex<HashMap<TenantKey, Weak<Tenant>>>,
     next_tenant: AtomicU64,
+    next_call: AtomicU64,
 }
 
 /// Sessions with the same key share connections, credential and statistics.
@@ -319,6 +321,11 @@ impl Host {
 
     pub(crate) fn limits(&self) -> Limits {
         self.0.settings.limits
+    }
+
+    /// Tells the calls of a process apart, in its log.
+    pub(crate) fn call_number(&self) -> u64 {
+        self.0.next_call.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Waits for this call's turn among all of the host's.

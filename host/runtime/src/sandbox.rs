@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, Full};
+use tracing::Instrument as _;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime::{Engine, PoolConcurrencyLimitError, ResourceLimiter, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{I32Exit, ResourceTableError, WasiCtx, WasiCtxView, WasiView};
@@ -250,13 +251,15 @@ impl WasiHttpHooks for Hooks {
         let (tenant, budget) = (self.tenant.clone(), Arc::clone(&self.budget));
         // Only GET leaves, so a body is never sent; what the guest wrote into one is dropped here.
         let request = request.map(drop);
-        Box::new(async move {
+        let sending = async move {
             let tenant = tenant.ok_or(HttpError::HttpRequestDenied)?;
             let response = tenant.send(request, &budget).await?;
             let response = response.map(|body| Full::new(body).map_err(HttpError::from).boxed_unsync());
             let done: Transmission = Box::new(async { Ok(()) });
             Ok((response, done))
-        })
+        };
+        // It runs in a task of its own, and is told of in the log as a part of this call all the same.
+        Box::new(sending.in_current_span())
     }
 
     /// The HTTP client writes its own.

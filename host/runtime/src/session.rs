@@ -138,7 +138,8 @@ impl Connector {
             None => None,
         };
         let _turn = host.turn().await?;
-        let span = tracing::debug_span!("call", name, tenant = tenant.as_ref().map(|tenant| tenant.id));
+        let tenant_id = tenant.as_ref().map(|tenant| tenant.id);
+        let span = tracing::debug_span!("call", id = host.call_number(), name, tenant = tenant_id);
         let (loaded, running_host) = (self.current(), host.clone());
         let task = async move {
             let began = Instant::now();

@@ -13,7 +13,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, debug_span, info, warn};
 use url::Url;
 use wasmtime_wasi_http::Error;
 
@@ -76,7 +76,9 @@ pub(crate) struct Counters {
 pub(crate) struct CallBudget {
     pub(crate) clock: CallClock,
     pub(crate) response_body: usize,
+    /// Requests that are left, and those that were had.
     requests: AtomicU32,
+    had: AtomicU32,
     waited: Mutex<Duration>,
 }
 
@@ -86,6 +88,7 @@ impl CallBudget {
             clock: CallClock::start(),
             response_body,
             requests: AtomicU32::new(requests),
+            had: AtomicU32::new(0),
             waited: Mutex::new(Duration::ZERO),
         }
     }
@@ -93,6 +96,11 @@ impl CallBudget {
     fn take_request(&self) -> bool {
         let less_one = |left: u32| left.checked_sub(1);
         self.requests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less_one).is_ok()
+    }
+
+    /// The number of the next request within the call, from 1.
+    fn number(&self) -> u32 {
+        self.had.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn waited(&self) -> Duration {
@@ -132,11 +140,22 @@ impl Tenant {
             warn!("request denied: the call has used up its requests");
             return Err(Error::ConnectionLimitReached);
         }
-        let mut url = self.egress.check(request.method(), request.uri()).map_err(|denial| {
+        let url = self.egress.check(request.method(), request.uri()).map_err(|denial| {
             warn!(%denial, "request denied");
             Error::HttpRequestDenied
         })?;
         let headers = self.headers(request.headers()).ok_or(Error::HttpRequestDenied)?;
+        // The query may be long and holds nothing that a path does not tell.
+        let span = debug_span!("request", id = budget.number(), path = url.path());
+        self.attempts(url, headers, budget).instrument(span).await
+    }
+
+    async fn attempts(
+        &self,
+        mut url: Url,
+        headers: HeaderMap,
+        budget: &CallBudget,
+    ) -> Result<Response<Bytes>, Error> {
         let (mut failures, mut throttles, mut redirects, mut closed_once) = (0, 0, 0, false);
         loop {
             if let Some(closed) = self.closed_for()
