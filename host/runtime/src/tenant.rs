@@ -344,3 +344,100 @@ fn rate_limited(wait: Duration) -> Response<Bytes> {
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use confluence_site::{Condition, Fault, RetryAfter, Site};
+
+    use super::*;
+    use crate::client::{self, HttpTimeouts};
+
+    fn tenant(site: &Site, retry: RetryPolicy) -> Tenant {
+        let egress = Egress::new(&site.base_url(), None, true).unwrap();
+        let client = Client::new(client::tls(None).unwrap(), HttpTimeouts::default(), &egress).unwrap();
+        Tenant {
+            id: 1,
+            credential: Credential::new(Site::TOKEN.into()),
+            gate: Gate::new(),
+            egress,
+            client,
+            retry,
+            counters: Counters::default(),
+            calls: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// As a guest sends it that builds Basic authentication from its stand-in.
+    fn request(tenant: &Tenant, method: http::Method, url: &str) -> Request<()> {
+        use base64::Engine as _;
+        let pair = format!("{}:{}", Site::EMAIL, tenant.credential.stand_in());
+        let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+        let request = Request::builder().method(method).uri(url);
+        request.header(AUTHORIZATION, format!("Basic {encoded}")).body(()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_guest_sends_elsewhere_never_leaves() {
+        let (site, elsewhere) =
+            (Site::builder().start().await.unwrap(), Site::builder().start().await.unwrap());
+        let tenant = tenant(&site, RetryPolicy::default());
+        let budget = CallBudget::new(100, 1 << 20);
+        let (own, other) = (site.base_url(), elsewhere.base_url());
+        for (method, url) in [
+            (http::Method::GET, format!("{other}/wiki/api/v2/spaces")),
+            (http::Method::GET, format!("{own}/wiki/rest/api/user/current")),
+            (http::Method::GET, format!("{own}/wiki/api/v2/%2e%2e/x")),
+            (http::Method::POST, format!("{own}/wiki/api/v2/spaces")),
+            (http::Method::CONNECT, format!("{own}/wiki/api/v2/spaces")),
+        ] {
+            let denied = tenant.send(request(&tenant, method.clone(), &url), &budget).await;
+            assert!(matches!(denied, Err(Error::HttpRequestDenied)), "{method} {url}: {denied:?}");
+        }
+        assert_eq!((site.statistics().requests, elsewhere.statistics().requests), (0, 0));
+        let url = format!("{own}/wiki/api/v2/spaces");
+        let answer = tenant.send(request(&tenant, http::Method::GET, &url), &budget).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(site.statistics().rejected_credentials, 0);
+    }
+
+    #[tokio::test]
+    async fn answers_that_nobody_reads_hold_up_no_request() {
+        let site = Site::builder().start().await.unwrap();
+        let tenant = tenant(&site, RetryPolicy::default());
+        let budget = CallBudget::new(100, 1 << 20);
+        let mut unread = Vec::new();
+        for _ in 0..20 {
+            let url = format!("{}/wiki/api/v2/spaces", site.base_url());
+            unread.push(tenant.send(request(&tenant, http::Method::GET, &url), &budget).await.unwrap());
+        }
+        assert_eq!(unread.len(), 20);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_has_waited_its_share_is_told_so_instead_of_waiting_on() {
+        let site = Site::builder().start().await.unwrap();
+        site.inject(Fault::RateLimited(RetryAfter::Seconds(0.3)), usize::MAX, Condition::Any);
+        let retry = RetryPolicy { total_wait: Duration::from_millis(800), ..RetryPolicy::default() };
+        let tenant = tenant(&site, retry);
+        let budget = CallBudget::new(100, 1 << 20);
+        let url = format!("{}/wiki/api/v2/spaces", site.base_url());
+        let answer = tenant.send(request(&tenant, http::Method::GET, &url), &budget).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!((2..=3).contains(&site.statistics().requests), "{}", site.statistics().requests);
+        assert!(budget.waited() <= Duration::from_secs(1), "{:?}", budget.waited());
+    }
+
+    #[tokio::test]
+    async fn a_call_has_a_number_of_requests() {
+        let site = Site::builder().start().await.unwrap();
+        let tenant = tenant(&site, RetryPolicy::default());
+        let budget = CallBudget::new(2, 1 << 20);
+        let url = format!("{}/wiki/api/v2/spaces", site.base_url());
+        for _ in 0..2 {
+            tenant.send(request(&tenant, http::Method::GET, &url), &budget).await.unwrap();
+        }
+        let denied = tenant.send(request(&tenant, http::Method::GET, &url), &budget).await;
+        assert!(matches!(denied, Err(Error::ConnectionLimitReached)));
+        assert_eq!(site.statistics().requests, 2);
+    }
+}
