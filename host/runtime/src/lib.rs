@@ -35,14 +35,23 @@
 //! # }
 //! ```
 //!
+//! The examples of this crate go further: `list_pages` reads a site, `many_tenants` runs twenty tenants in one process and
+//! rotates a token, `custom_policy` narrows hosts, limits and waits.
+//!
 //! # What a guest gets
 //! WASI's io, clocks, random, cli (stdio, no environment, no arguments) and http; a component that imports anything else
-//! is refused at load. Its HTTP requests are GET, to the source's own origin, below `/wiki/api/v2/`; its
-//! token is a random stand-in that is replaced outside of the sandbox.
+//! is refused at load. Its HTTP requests are GET, to the source's own origin, below `/wiki/api/v2/`, and so are the
+//! redirects that they follow (five at most); its token is a random stand-in that is replaced outside of the sandbox.
 //!
 //! # What a site gets
 //! Per site, whatever the number of sessions: 8 requests in flight at most, none while a Retry-After runs, a slow start
 //! after it. Transient faults are retried by the [`RetryPolicy`]; waits do not count against a call's limits.
+//!
+//! # What an operator sees
+//! Spans through `tracing`: `call` (number, name, tenant) and in it `request` (number, path). Through the `metrics` facade,
+//! for whatever exporter the embedder installs: `kai_http_requests_total` by status, `kai_http_retries_total`,
+//! `kai_http_throttled_total`, `kai_http_throttled_seconds`, `kai_http_requests_in_flight`, `kai_call_seconds` by call and
+//! outcome, `kai_limits_hit_total` by limit, `kai_guest_memory_bytes`. Neither names an account or holds a secret.
 
 mod address;
 mod bindings;
