@@ -5,13 +5,12 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 
 use confluence_site::{Condition, Fault, RetryAfter, Site};
 use kai_host::{CallError, ComponentSource, Limits};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
+use support::log::Log;
 use support::{Tenant, assert_complete, connector, host, hostile, registration};
 
 /// Name with labels, to what was counted or how often it was recorded.
@@ -31,34 +30,13 @@ fn counted(snapshotter: &Snapshotter) -> BTreeMap<String, f64> {
     counted
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// One test, because recorder and subscriber are a process's.
 #[tokio::test]
 async fn requests_retries_throttling_calls_limits_and_memory_are_counted_and_spans_tell_whose_they_are() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     recorder.install().unwrap();
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter("kai_host=debug")
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let log = Log::install("kai_host=debug");
 
     let site = Site::builder().spaces(1).pages(30).start().await.unwrap();
     site.inject(Fault::Status(502), 1, Condition::Nth(2));
@@ -90,7 +68,7 @@ async fn requests_retries_throttling_calls_limits_and_memory_are_counted_and_spa
     // Whoever it is about is told by a number, not by a name.
     assert!(counted.keys().all(|name| !name.contains(Site::EMAIL) && !name.contains("127.0.0.1")));
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     let throttled = log.lines().find(|line| line.contains("throttled by the site")).expect("a line");
     for part in ["call{id=", "name=\"discover\"", "tenant=0", "request{id=", "path=\"/wiki/api/v2/spaces/"] {
         assert!(throttled.contains(part), "{part} is not in {throttled}");

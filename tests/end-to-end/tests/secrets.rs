@@ -4,13 +4,12 @@
 
 mod support;
 
-use std::io::{Read as _, Seek as _, SeekFrom, Write};
-use std::sync::{Arc, Mutex};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::time::Duration;
 
 use confluence_site::{Condition, Fault, RetryAfter, Site};
-use tracing_subscriber::fmt::MakeWriter;
 
+use support::log::Log;
 use support::{Tenant, assert_complete, connector, registration_with};
 
 /// The token, and its Base64 as the part of `email:token` that no other text shares, at each of the three offsets that
@@ -28,38 +27,10 @@ fn assert_clean(what: &str, bytes: &[u8]) {
     }
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn no_log_error_document_or_file_holds_the_token() {
-    let log = Log::default();
     // The site that runs in this process may log what it likes; it is not what is looked at.
-    let filter = tracing_subscriber::filter::EnvFilter::new(
-        "trace,hyper::server=off,hyper::proto=off,confluence_site=off",
-    );
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).with_ansi(false).finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let log = Log::install("trace,hyper::server=off,hyper::proto=off,confluence_site=off");
 
     let site = Site::builder().spaces(2).pages(40).start().await.unwrap();
     for (number, fault) in [
@@ -96,10 +67,9 @@ async fn no_log_error_document_or_file_holds_the_token() {
         let path = entry.unwrap().path();
         assert_clean(&path.display().to_string(), &std::fs::read(&path).unwrap());
     }
-    let log = log.0.lock().unwrap();
-    let text = String::from_utf8_lossy(&log);
+    let text = log.text();
     assert!(text.contains("TRACE") && text.contains("throttled by the site"), "the log was kept");
-    assert_clean("the log", &log);
+    assert_clean("the log", text.as_bytes());
 }
 
 /// What lies in the linear memories of all guests of this process: readable and writable, with the rest of a large

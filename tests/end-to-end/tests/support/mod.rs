@@ -4,6 +4,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing)]
 
 pub(crate) mod hostile;
+pub(crate) mod log;
 pub(crate) mod server;
 
 use std::collections::BTreeMap;
