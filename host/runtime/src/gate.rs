@@ -72,7 +72,14 @@ impl Gate {
             tokio::select! {
                 biased;
                 permit = &mut turn => match permit {
-                    Ok(permit) => return permit,
+                    Ok(permit) if !self.is_closed() => return permit,
+                    // It closed after the permit was granted and before we got to run: back to the head of the queue.
+                    Ok(permit) => {
+                        let (sender, again) = oneshot::channel();
+                        self.lock().enqueue_first(tenant, sender);
+                        turn = again;
+                        drop(permit);
+                    }
                     // The sender lives in the queue of a gate that we hold: it cannot go without sending.
                     Err(_) => std::future::pending().await,
                 },
@@ -102,6 +109,10 @@ impl Gate {
     /// When the gate opens again, where it is closed now.
     pub(crate) fn closed_until(&self) -> Option<Instant> {
         self.lock().closed_until.filter(|until| *until > Instant::now())
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed_until().is_some()
     }
 
     /// The most requests that were ever in flight at once.
@@ -148,6 +159,13 @@ impl State {
         match self.queues.iter_mut().find(|(id, _)| *id == tenant) {
             Some((_, queue)) => queue.push_back(taker),
             None => self.queues.push_back((tenant, VecDeque::from([taker]))),
+        }
+    }
+
+    fn enqueue_first(&mut self, tenant: TenantId, taker: oneshot::Sender<Permit>) {
+        match self.queues.iter_mut().find(|(id, _)| *id == tenant) {
+            Some((_, queue)) => queue.push_front(taker),
+            None => self.queues.push_front((tenant, VecDeque::from([taker]))),
         }
     }
 
@@ -258,6 +276,29 @@ mod tests {
         };
         let (_permit, ()) = tokio::join!(acquire, close_again);
         assert_eq!(began.elapsed(), 8 * SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_permit_granted_before_the_gate_closed_is_worth_nothing_to_whoever_picks_it_up_after() {
+        let gate = Gate::new();
+        let mut held = Vec::new();
+        for _ in 0..MAXIMUM_IN_FLIGHT {
+            held.push(gate.acquire(1).await);
+        }
+        let mut waiting = Box::pin(gate.acquire(1));
+        let mut behind = Box::pin(gate.acquire(1));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert!(behind.as_mut().now_or_never().is_none());
+        // Granted to the one who waits; the next answer is a 429, and only then does it get to run.
+        held.pop();
+        gate.close_for(10 * SECOND);
+        held.clear();
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert_eq!(gate.lock().in_flight, 0);
+        // It keeps its place.
+        advance(10 * SECOND).await;
+        assert!(behind.as_mut().now_or_never().is_none());
+        assert!(waiting.as_mut().now_or_never().is_some());
     }
 
     #[tokio::test(start_paused = true)]
