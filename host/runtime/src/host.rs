@@ -224,7 +224,7 @@ struct Inner {
     calls: Semaphore,
     running: TaskTracker,
     cancelled: CancellationToken,
-    gates: Mutex<HashMap<String, Weak<Gate>>>,
+    gates: Mutex<HashMap<String, Arc<Gate>>>,
     tenants: Mutex<HashMap<TenantKey, Weak<Tenant>>>,
     next_tenant: AtomicU64,
     next_call: AtomicU64,
@@ -376,12 +376,20 @@ impl Host {
 
     fn gate(&self, site: String) -> Arc<Gate> {
         let mut gates = lock(&self.0.gates);
-        if let Some(gate) = gates.get(&site).and_then(Weak::upgrade) {
-            return gate;
+        if let Some(gate) = gates.get(&site) {
+            return Arc::clone(gate);
         }
-        gates.retain(|_, gate| gate.strong_count() > 0);
+        // What a site asked for outlives the last session to it: the next one may come before its time is over. How
+        // many are remembered is bounded, as any site may ask for years.
+        let mut remembered = 0;
+        gates.retain(|_, gate| {
+            let in_use = Arc::strong_count(gate) > 1;
+            let kept = in_use || (gate.closed_until().is_some() && remembered < self.0.settings.tenants);
+            remembered += usize::from(kept && !in_use);
+            kept
+        });
         let gate = Gate::new();
-        gates.insert(site, Arc::downgrade(&gate));
+        gates.insert(site, Arc::clone(&gate));
         gate
     }
 }

@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use confluence_site::{Condition, Fault, RetryAfter, Site};
-use kai_host::{CallError, ComponentSource, Error, Limit, Limits, SourceError};
+use kai_host::{CallError, ComponentSource, Error, Limit, Limits, RetryPolicy, SourceError};
 
 use support::hostile;
 use support::{Tenant, assert_complete, connector, host, load, registration, registration_with};
@@ -31,6 +31,25 @@ async fn accounts_on_one_site_share_its_gate() {
     assert!(matches!(second, Err(CallError::Connector(Error::Authentication(_)))), "{second:?}");
     assert!(began.elapsed() >= Duration::from_secs(1));
     assert_eq!(site.statistics().during_retry_after, 0);
+}
+
+#[tokio::test]
+async fn a_session_made_after_the_last_one_ended_still_leaves_a_throttled_site_alone() {
+    let site = Site::builder().start().await.unwrap();
+    let mut retry = RetryPolicy::default();
+    retry.longest_wait = Duration::from_secs(1);
+    let connector = load(&host().retry(retry).build().unwrap()).await;
+    site.inject(Fault::RateLimited(RetryAfter::Seconds(60.0)), 1, Condition::Any);
+    for _ in 0..2 {
+        // Each session is the only one, and gone when the next is made; other sites come and go in between.
+        let session = connector.session(registration(&site).source).unwrap();
+        let ended = session.validate().await;
+        assert!(matches!(ended, Err(CallError::Connector(Error::RateLimited(Some(_))))), "{ended:?}");
+        drop(session);
+        let other = Site::builder().start().await.unwrap();
+        connector.session(registration(&other).source).unwrap().validate().await.unwrap();
+    }
+    assert_eq!(site.statistics().requests, 1);
 }
 
 #[tokio::test]
