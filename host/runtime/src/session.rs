@@ -91,7 +91,7 @@ impl Connector {
     /// The call did not come to its end.
     pub async fn describe(&self) -> Result<Descriptor, CallError> {
         self.call(None, self.0.host.limits(), "describe", move |connector, store| {
-            Box::pin(async move { connector.kai_connector_connector().call_describe(store).await })
+            Box::pin(async move { connector.kai_connector_connector().call_describe(store).await.map(Ok) })
         })
         .await
     }
@@ -101,10 +101,10 @@ impl Connector {
     /// # Errors
     /// The page is no text, or the call did not come to its end.
     pub async fn convert(&self, page: StoragePage) -> Result<Converted, CallError> {
-        let converted = self.call(None, self.0.host.limits(), "convert", move |connector, store| {
+        self.call(None, self.0.host.limits(), "convert", move |connector, store| {
             Box::pin(async move { connector.kai_connector_connector().call_convert(store, &page).await })
-        });
-        Ok(converted.await??)
+        })
+        .await
     }
 
     /// A session of `source`. Sessions of the same account on the same site share connections and gate; the token of
@@ -128,7 +128,9 @@ impl Connector {
     ) -> Result<T, CallError>
     where
         T: Send + 'static,
-        F: for<'a> FnOnce(&'a Confluence, &'a mut Store<State>) -> Calling<'a, T> + Send + 'static,
+        F: for<'a> FnOnce(&'a Confluence, &'a mut Store<State>) -> Calling<'a, Result<T, Error>>
+            + Send
+            + 'static,
     {
         let host = &self.0.host;
         // First the tenant's own turn, then the host's: a tenant with many calls holds one place a turn, not all.
@@ -144,7 +146,9 @@ impl Connector {
         let task = async move {
             let began = Instant::now();
             let result = tokio::select! {
-                result = sandbox::run(&loaded.pre, limits, tenant, call) => result,
+                result = sandbox::run(&loaded.pre, limits, tenant, call) => {
+                    result.and_then(|said| said.map_err(CallError::from))
+                }
                 () = running_host.cancelled() => Err(CallError::ShuttingDown),
             };
             metrics::call(name, began.elapsed(), result.as_ref().map(|_| ()));
@@ -305,6 +309,6 @@ impl Session {
             + Send
             + 'static,
     {
-        Ok(self.connector.call(Some(Arc::clone(&self.tenant)), self.limits, name, call).await??)
+        self.connector.call(Some(Arc::clone(&self.tenant)), self.limits, name, call).await
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use confluence_site::{Condition, Fault, RetryAfter, Site};
 use kai_host::{CallError, ComponentSource, Error, Limit, Limits, RetryPolicy, SourceError};
 
+use support::calls::Calls;
 use support::hostile;
 use support::{Tenant, assert_complete, connector, host, load, registration, registration_with};
 
@@ -166,6 +167,22 @@ async fn a_session_can_have_narrower_limits_than_its_host() {
     narrow.wall = Duration::from_millis(100);
     let session = connector().await.session(registration(&site).source).unwrap().with_limits(narrow);
     assert!(matches!(session.validate().await, Err(CallError::Limit(Limit::Wall))));
+}
+
+// On one thread, which is the one that has the recorder.
+#[tokio::test]
+async fn calls_are_counted_by_how_they_ended_whether_host_or_connector_ended_them() {
+    let calls = Calls::default();
+    let _recorder = metrics::set_default_local_recorder(&calls);
+    let site = Site::builder().start().await.unwrap();
+    let session = connector().await.session(registration(&site).source).unwrap();
+    session.validate().await.unwrap();
+    session.fetch("1".to_owned()).await.unwrap_err();
+    let mut narrow = Limits::default();
+    narrow.memory = 1 << 16;
+    session.with_limits(narrow).validate().await.unwrap_err();
+    let expected = [("error", 1), ("limit", 1), ("ok", 1)].map(|(outcome, n)| (outcome.to_owned(), n));
+    assert_eq!(calls.by_outcome(), expected.into());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing)]
 
+pub(crate) mod calls;
 pub(crate) mod hostile;
 pub(crate) mod log;
 pub(crate) mod server;
