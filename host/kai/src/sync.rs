@@ -171,14 +171,15 @@ impl<S: Store> Pass<'_, S> {
             spaces: partitions.len(),
             expected: (self.run.mode == Mode::Full && stored > 0).then_some(stored),
         });
-        let spaces = stream::iter(partitions).map(|partition| async move {
-            let result = self.space(partition).await;
+        // By value: a closure over borrowed items is none that the compiler takes for `Send` in every case.
+        let spaces = stream::iter(partitions.iter().cloned()).map(|partition| async move {
+            let result = self.space(&partition).await;
             match &result {
-                Ok(()) => self.observer.event(Event::SpaceEnded(partition.key.clone())),
+                Ok(()) => self.observer.event(Event::SpaceEnded(partition.key)),
                 Err(error) => {
                     warn!(space = partition.key, %error, "space not read to its end");
                     let reason = error.to_string();
-                    self.observer.event(Event::SpaceFailed { key: partition.key.clone(), reason });
+                    self.observer.event(Event::SpaceFailed { key: partition.key, reason });
                 }
             }
             result

@@ -90,6 +90,15 @@ async fn a_first_sync_takes_a_request_a_hundred_pages_and_an_idle_space_takes_on
     assert_eq!(site.statistics().requests, 3);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_can_be_a_task_of_its_own() {
+    let site = Site::builder().start().await.unwrap();
+    let tenant = std::sync::Arc::new(Tenant::new(&site).await);
+    let running = std::sync::Arc::clone(&tenant);
+    assert_complete(&tokio::spawn(async move { running.sync().await }).await.unwrap());
+    tenant.assert_equals(&site);
+}
+
 #[tokio::test]
 async fn a_delta_run_fetches_what_changed_and_only_that() {
     let site = Site::builder().spaces(3).pages(400).start().await.unwrap();
