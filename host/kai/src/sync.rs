@@ -118,9 +118,7 @@ pub async fn sync<S: Store>(
     }
     outcome.summary.http = HttpCounts::between(before, session.statistics());
     outcome.summary.seconds = began.elapsed().as_secs_f64();
-    let store =
-        shared.into_inner().ok_or_else(|| StoreError::Database("the store is still in use".to_owned()))?;
-    Ok((outcome, store))
+    Ok((outcome, shared.into_inner().await?))
 }
 
 async fn list_all_partitions(
@@ -424,18 +422,30 @@ pub(crate) fn ids(partitions: &[Partition]) -> HashSet<&str> {
     partitions.iter().map(|partition| partition.id.as_str()).collect()
 }
 
-/// A store used by many tasks, off the threads that drive the network.
-pub(crate) struct SharedStore<S>(Arc<Mutex<S>>);
+/// A store used by many tasks, off the threads that drive the network. Empty once it was given back.
+pub(crate) struct SharedStore<S>(Arc<Mutex<Option<S>>>);
 
-impl<S: Store> SharedStore<S> {
+impl<S: Send + 'static> SharedStore<S> {
     fn new(store: S) -> Self {
-        Self(Arc::new(Mutex::new(store)))
+        Self(Arc::new(Mutex::new(Some(store))))
     }
 
     /// Runs `work` with the store.
     pub(crate) async fn with<R: Send + 'static>(
         &self,
         work: impl FnOnce(&mut S) -> Result<R, StoreError> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.locked(|store| store.as_mut().map_or_else(|| Err(gone()), work)).await
+    }
+
+    /// Gives the store back. Work that is under way yet, as that of a space that was dropped, ends first.
+    async fn into_inner(self) -> Result<S, StoreError> {
+        self.locked(|store| store.take().ok_or_else(gone)).await
+    }
+
+    async fn locked<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Option<S>) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
         let store = Arc::clone(&self.0);
         let task = tokio::task::spawn_blocking(move || {
@@ -444,9 +454,32 @@ impl<S: Store> SharedStore<S> {
         });
         task.await.map_err(|error| StoreError::Database(error.to_string()))?
     }
+}
 
-    fn into_inner(self) -> Option<S> {
-        let mutex = Arc::into_inner(self.0)?;
-        Some(mutex.into_inner().unwrap_or_else(PoisonError::into_inner))
+fn gone() -> StoreError {
+    StoreError::Database("the sync is over".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_store_comes_back_also_when_work_that_nobody_waits_for_is_under_way() {
+        let store = SharedStore::new(0);
+        let (begun, begins) = mpsc::channel();
+        let work = store.with(move |number| {
+            begun.send(()).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+            *number += 1;
+            Ok(())
+        });
+        // Begun, and dropped, as the spaces of a run are when another one shows that there is no hope.
+        assert!(work.now_or_never().is_none());
+        begins.recv().unwrap();
+        assert_eq!(store.into_inner().await.unwrap(), 1);
     }
 }
