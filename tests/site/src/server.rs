@@ -24,7 +24,7 @@ use crate::endpoints::{self, Answer, Body, Endpoint};
 use crate::faults::{Condition, Fault, Faults, RetryAfter};
 use crate::state::State;
 
-/// How many requests the log holds; older ones are forgotten.
+/// How many requests the log holds unless told; older ones are forgotten.
 const LOG_LENGTH: usize = 100_000;
 /// Bodies are handed over in pieces, so that a caller who stops reading keeps its request in flight.
 const PIECE: usize = 16 * 1024;
@@ -76,6 +76,7 @@ pub struct SiteBuilder {
     page_bytes: usize,
     latency: Duration,
     port: u16,
+    log_length: usize,
 }
 
 impl SiteBuilder {
@@ -115,6 +116,12 @@ impl SiteBuilder {
         self
     }
 
+    /// How many requests the log holds, at least one: 100,000 unless told.
+    pub fn log_length(mut self, requests: usize) -> Self {
+        self.log_length = requests.max(1);
+        self
+    }
+
     /// The content alone, for those who need pages and no server.
     pub fn content(&self) -> State {
         State::new(self.seed, self.spaces, self.pages, self.page_bytes)
@@ -129,7 +136,7 @@ impl SiteBuilder {
         let address = listener.local_addr()?;
         let mut state = self.content();
         state.base_url = format!("http://{address}");
-        let ledger = Ledger { latency: self.latency, ..Ledger::default() };
+        let ledger = Ledger { latency: self.latency, log_length: self.log_length, ..Ledger::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), ledger: Mutex::new(ledger) });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Ok(Site(Arc::new(Running { shared, address, accepting })))
@@ -167,7 +174,15 @@ impl Site {
 
     /// A site to be configured and started.
     pub fn builder() -> SiteBuilder {
-        SiteBuilder { seed: 1, spaces: 3, pages: 30, page_bytes: 2000, latency: Duration::ZERO, port: 0 }
+        SiteBuilder {
+            seed: 1,
+            spaces: 3,
+            pages: 30,
+            page_bytes: 2000,
+            latency: Duration::ZERO,
+            port: 0,
+            log_length: LOG_LENGTH,
+        }
     }
 
     /// Its address, `http://127.0.0.1:PORT`.
@@ -207,9 +222,15 @@ impl Site {
         self.ledger().statistics.clone()
     }
 
-    /// Every request, in the order in which they were read; the last 100,000 of them.
+    /// Every request, in the order in which they were read; of many the last ones (see
+    /// [`log_length`](SiteBuilder::log_length)).
     pub fn log(&self) -> Vec<Seen> {
         self.ledger().log.iter().cloned().collect()
+    }
+
+    /// The end of the latest time that a `Retry-After` named, once one did.
+    pub fn quiet_until(&self) -> Option<Instant> {
+        self.ledger().quiet_until
     }
 
     /// Begins statistics and log anew. What is in flight stays counted as that.
@@ -238,6 +259,7 @@ struct Shared {
 struct Ledger {
     statistics: Statistics,
     log: VecDeque<Seen>,
+    log_length: usize,
     /// The serial number of the oldest logged request; serial numbers never start anew.
     first_logged: u64,
     faults: Faults,
@@ -343,7 +365,7 @@ fn arrive(shared: &Arc<Shared>, request: &Request<Incoming>) -> (InFlight, Arriv
             None => seen.unknown_paths += 1,
         }
         let number = seen.requests;
-        if ledger.log.len() == LOG_LENGTH {
+        if ledger.log.len() >= ledger.log_length {
             ledger.log.pop_front();
             ledger.first_logged += 1;
         }

@@ -202,7 +202,7 @@ pub struct State {
     /// How this site deviates from a plain one.
     pub quirks: Quirks,
     pub(crate) base_url: String,
-    authorization: String,
+    authorizations: BTreeSet<String>,
     world: World,
     spaces: BTreeMap<u64, Space>,
     pages: BTreeMap<u64, Record>,
@@ -215,7 +215,7 @@ impl State {
         let mut state = State {
             quirks: Quirks::default(),
             base_url: String::new(),
-            authorization: String::new(),
+            authorizations: BTreeSet::new(),
             world: World { seed, space_keys: Vec::new(), pages: pages as u64, page_bytes },
             spaces: BTreeMap::new(),
             pages: BTreeMap::new(),
@@ -306,12 +306,18 @@ impl State {
 
     /// Makes this the one credential that is accepted.
     pub fn set_account(&mut self, email: &str, token: &str) {
-        self.authorization = STANDARD.encode(format!("{email}:{token}"));
+        self.authorizations.clear();
+        self.add_account(email, token);
+    }
+
+    /// Accepts this credential too. All accounts see the same.
+    pub fn add_account(&mut self, email: &str, token: &str) {
+        self.authorizations.insert(STANDARD.encode(format!("{email}:{token}")));
     }
 
     pub(crate) fn accepts(&self, authorization: Option<&str>) -> bool {
         authorization.and_then(|value| value.split_once(' ')).is_some_and(|(scheme, rest)| {
-            scheme.eq_ignore_ascii_case("basic") && rest.trim() == self.authorization
+            scheme.eq_ignore_ascii_case("basic") && self.authorizations.contains(rest.trim())
         })
     }
 

@@ -66,6 +66,11 @@ async fn a_rejected_credential_is_a_404_that_names_nothing() {
     assert!(seen.last().unwrap().authorized);
     assert_eq!(seen.last().unwrap().authorization, Some(header));
     assert!(!seen.first().unwrap().authorized);
+    site.with_state(|state| state.add_account(Site::EMAIL, Site::TOKEN));
+    for (email, token) in [("b\u{fc}@x", "t:\u{f6}"), (Site::EMAIL, Site::TOKEN)] {
+        let header = authorization(email, token);
+        assert_eq!(client().get(&url).header("authorization", &header).send().await.unwrap().status(), 200);
+    }
 }
 
 #[tokio::test]

@@ -72,6 +72,16 @@ async fn requests_in_flight_are_counted() {
 }
 
 #[tokio::test]
+async fn the_log_is_as_long_as_it_was_told_to_be() {
+    let site = Site::builder().log_length(2).start().await.unwrap();
+    for path in ["/one", "/two", "/three"] {
+        send(&site, path).await.unwrap();
+    }
+    let seen: Vec<_> = site.log().into_iter().map(|seen| (seen.path_and_query, seen.status)).collect();
+    assert_eq!(seen, [("/two".to_owned(), 404), ("/three".to_owned(), 404)]);
+}
+
+#[tokio::test]
 async fn retry_after_has_all_forms_and_is_remembered() {
     let site = site().await;
     let header = async |after| {
@@ -82,10 +92,12 @@ async fn retry_after_has_all_forms_and_is_remembered() {
     };
     assert_eq!(header(RetryAfter::Absent).await, None);
     assert_eq!(header(RetryAfter::Raw("soon".to_owned())).await.as_deref(), Some("soon"));
+    assert_eq!(site.quiet_until(), None);
     assert_eq!(header(RetryAfter::Seconds(0.0)).await.as_deref(), Some("0"));
     assert_eq!(get(&site, SPACES).await.0, 200);
     assert_eq!(site.statistics().during_retry_after, 0);
     assert_eq!(header(RetryAfter::Seconds(1.5)).await.as_deref(), Some("1.5"));
+    assert!(site.quiet_until().unwrap() > std::time::Instant::now());
     get(&site, SPACES).await;
     assert_eq!(site.statistics().during_retry_after, 1);
     tokio::time::sleep(Duration::from_millis(1520)).await;
