@@ -1,7 +1,7 @@
 # The only place that knows in which order things are built: the component first, then `kai`, which embeds it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help component build release demo test lint dependencies audit format goldens fuzz clean
+.PHONY: help component build release demo test lint dependencies audit format goldens fuzz soak clean
 
 CARGO ?= cargo
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -64,6 +64,11 @@ fuzz: ## Fuzz the converter for FUZZ_MINUTES (30) on FUZZ_JOBS (all) cores; need
 	mkdir -p fuzz/corpus/convert
 	$(CARGO) +nightly fuzz run convert --sanitizer none fuzz/corpus/convert tests/golden -- -dict=fuzz/storage-format.dict \
 		-max_len=8192 -timeout=30 -max_total_time=$$(($(FUZZ_MINUTES) * 60)) -fork=$(FUZZ_JOBS)
+
+# Also read: SOAK_TENANTS (200) and SOAK_SEED (printed at the start).
+export SOAK_MINUTES ?= 10
+soak: build ## Let 200 tenants sync from failing sites for SOAK_MINUTES (10), then check stores, gates, memory and sockets
+	$(TARGET_DIR)/debug/examples/soak
 
 clean: ## Remove everything that was built
 	$(CARGO) clean

@@ -108,18 +108,24 @@ impl Tenant {
     /// The store holds exactly what the account may see, each page in its latest version.
     #[track_caller]
     pub(crate) fn assert_equals(&self, site: &Site) {
-        let truth: BTreeMap<String, (String, String, u32, String)> = site
-            .with_state(|state| state.visible_pages())
-            .into_iter()
-            .map(|page| (page.id, (page.title, page.space_key, page.version, page.modified_at)))
-            .collect();
-        let stored: BTreeMap<String, (String, String, u32, String)> = self
-            .documents()
-            .into_values()
-            .map(|d| (d.id, (d.title, d.space_key, d.version_number, d.modified_at)))
-            .collect();
-        assert_eq!(stored, truth);
+        assert_eq!(states(self.documents().into_values()), truth(site));
     }
+}
+
+/// What a page has to be equal in, by its id: title, space, version and time of that version.
+pub(crate) type States = BTreeMap<String, (String, String, u32, String)>;
+
+/// What a store holds.
+pub(crate) fn states(documents: impl Iterator<Item = StoredDocument>) -> States {
+    documents.map(|d| (d.id, (d.title, d.space_key, d.version_number, d.modified_at))).collect()
+}
+
+/// What the account may see.
+pub(crate) fn truth(site: &Site) -> States {
+    site.with_state(|state| state.visible_pages())
+        .into_iter()
+        .map(|page| (page.id, (page.title, page.space_key, page.version, page.modified_at)))
+        .collect()
 }
 
 /// The run came to its end.
