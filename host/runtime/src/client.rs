@@ -1,4 +1,5 @@
-//! One tenant's HTTP client: pooled, TLS with our own roots, addresses checked after DNS, bodies read whole under a cap.
+//! The HTTP client of a tenant, and that for registries: pooled, TLS with our own roots, addresses checked after DNS,
+//! bodies read whole under a cap.
 
 use std::error::Error as StdError;
 use std::fs;
@@ -111,7 +112,7 @@ pub(crate) fn tls(extra_ca_file: Option<&Path>) -> Result<rustls::ClientConfig, 
     Ok(config)
 }
 
-/// One tenant's pool of connections; they never cross tenants.
+/// A pool of connections: one tenant's, they never cross tenants, or that of a pull from a registry.
 pub(crate) struct Client {
     http: reqwest::Client,
     first_byte: Duration,
@@ -124,15 +125,23 @@ impl Client {
         timeouts: HttpTimeouts,
         egress: &Egress,
     ) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .connect_timeout(timeouts.connect)
-            .timeout(timeouts.total)
-            // Redirects are the tenant's to judge and to follow.
-            .redirect(reqwest::redirect::Policy::none())
-            .dns_resolver(Resolver { egress: egress.clone() })
-            .build()?;
-        Ok(Self { http, first_byte: timeouts.first_byte, between_bytes: timeouts.between_bytes })
+        let resolver = Resolver { egress: Some(egress.clone()) };
+        Self::build(builder(tls, timeouts).dns_resolver(resolver), timeouts)
+    }
+
+    /// For registries, which the operator names: they may well have private addresses. Bodies are left as they are sent,
+    /// since digests are of that.
+    pub(crate) fn for_registry(
+        tls: rustls::ClientConfig,
+        timeouts: HttpTimeouts,
+    ) -> Result<Self, reqwest::Error> {
+        let resolver = Resolver { egress: None };
+        Self::build(builder(tls, timeouts).dns_resolver(resolver).no_gzip().no_brotli(), timeouts)
+    }
+
+    fn build(builder: reqwest::ClientBuilder, timeouts: HttpTimeouts) -> Result<Self, reqwest::Error> {
+        let HttpTimeouts { first_byte, between_bytes, .. } = timeouts;
+        Ok(Self { http: builder.build()?, first_byte, between_bytes })
     }
 
     /// Sends a GET and reads the answer to its end.
@@ -162,10 +171,19 @@ impl Client {
     }
 }
 
-/// Looks names up with the system's resolver and refuses what the egress rule forbids. The addresses that pass are the
-/// ones dialled, so a name cannot change its mind in between.
+fn builder(tls: rustls::ClientConfig, timeouts: HttpTimeouts) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(timeouts.connect)
+        .timeout(timeouts.total)
+        // Redirects are for whoever asks to judge and to follow.
+        .redirect(reqwest::redirect::Policy::none())
+}
+
+/// Looks names up with the system's resolver and refuses what the egress rule, where there is one, forbids. The
+/// addresses that pass are the ones dialled, so a name cannot change its mind in between.
 struct Resolver {
-    egress: Egress,
+    egress: Option<Egress>,
 }
 
 /// Carries the refused address through the client's own error types.
@@ -183,7 +201,10 @@ impl Resolve for Resolver {
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(|_| NotResolved)?;
             let (allowed, refused): (Vec<SocketAddr>, Vec<SocketAddr>) =
-                found.partition(|address| egress.allows_address(name.as_str(), address.ip()));
+                found.partition(|address| match &egress {
+                    Some(egress) => egress.allows_address(name.as_str(), address.ip()),
+                    None => true,
+                });
             match refused.first() {
                 Some(address) if allowed.is_empty() => Err(Prohibited(address.ip()).into()),
                 None if allowed.is_empty() => Err(NotResolved.into()),

@@ -31,6 +31,109 @@ pub enum BuildError {
     },
 }
 
+/// Why a text names no component in a registry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReferenceError {
+    /// It begins with no host.
+    #[error(
+        "{0:?} is no registry; write its host first, such as registry.example/team/confluence-connector@sha256:..."
+    )]
+    Registry(String),
+    /// It holds a user name or password.
+    #[error(
+        "a reference holds no user information; give the host the credential of the registry apart from it"
+    )]
+    UserInformation,
+    /// The part between registry and tag.
+    #[error("{0:?} is no repository; write it in lower case, such as team/confluence-connector")]
+    Repository(String),
+    /// The part behind the colon.
+    #[error("{0:?} is no tag; leave it out, or write one such as 0.1.0")]
+    Tag(String),
+    /// A tag, or nothing, where only a digest says for sure what is meant.
+    #[error(
+        "{0} is not pinned by a digest, so it could be another component tomorrow; write {0}@sha256:... with the digest of its manifest, which the registry shows and `oras resolve {0}` prints"
+    )]
+    NoDigest(String),
+    /// The part behind the `@`.
+    #[error("{0:?} is no digest that can be checked; write sha256: and 64 hexadecimal digits in lower case")]
+    Digest(String),
+}
+
+/// Why a component was not pulled from its registry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// No answer, or one that asks for patience. Try again later, or check the network, the name and the certificate.
+    #[error("the registry {registry} is unavailable: {reason}")]
+    Unavailable {
+        /// Where the request went.
+        registry: String,
+        /// What happened on the way.
+        reason: String,
+    },
+    /// The registry has no such manifest or layer, or hides it.
+    #[error(
+        "the registry {registry} has no {what} {digest} in {repository}; check the reference, and whether the registry hides it from those without a credential"
+    )]
+    NotFound {
+        /// `manifest` or `layer`.
+        what: &'static str,
+        /// Its digest.
+        digest: String,
+        /// Host and port.
+        registry: String,
+        /// Where in the registry it was looked for.
+        repository: String,
+    },
+    /// The registry lets nobody pull without a credential, or not with this one.
+    #[error("the registry {registry} does not let {repository} be pulled {}",
+        if *.with_credential { "with this credential; check it, and that it may pull" }
+        else { "without a credential; give the host one for this registry" })]
+    Unauthorized {
+        /// Host and port.
+        registry: String,
+        /// What was to be pulled.
+        repository: String,
+        /// Whether the host has a credential for the registry.
+        with_credential: bool,
+    },
+    /// The registry sent something else than what the reference pins. Nothing of it was used.
+    #[error(
+        "the registry {registry} sent a {what} with the digest {found} instead of {expected}; nothing of it was used: ask who runs the registry"
+    )]
+    DigestMismatch {
+        /// `manifest` or `layer`.
+        what: &'static str,
+        /// Host and port.
+        registry: String,
+        /// The digest that was asked for.
+        expected: String,
+        /// The digest of what was sent.
+        found: String,
+    },
+    /// The manifest is not that of a component.
+    #[error(
+        "{reference} is not a component: a component's manifest has exactly one layer of the type application/wasm, as `wkg oci push` makes it; this one has {}",
+        list(.found)
+    )]
+    Layers {
+        /// What was asked for.
+        reference: String,
+        /// The types of its layers; none also where it is an index, or no manifest at all.
+        found: Vec<String>,
+    },
+    /// The registry does not follow the specification.
+    #[error("the registry {registry} is of no use: {what}")]
+    Unexpected {
+        /// Where the answer is from.
+        registry: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
 /// Why a component was not loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -43,10 +146,13 @@ pub enum LoadError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The file is larger than any connector.
-    #[error("the file has {size} bytes; a connector has {limit} at most")]
+    /// The component could not be pulled from its registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The component is larger than any connector.
+    #[error("the component has {size} bytes; a connector has {limit} at most")]
     TooLarge {
-        /// Bytes of the file.
+        /// Bytes of the component.
         size: u64,
         /// Bytes allowed.
         limit: u64,

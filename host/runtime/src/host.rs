@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
+use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,10 +19,13 @@ use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, P
 use crate::bindings::ConfluencePre;
 use crate::client::{self, Client, HttpTimeouts};
 use crate::credential::Credential;
+use crate::digest::sha256_hex;
 use crate::egress::{Egress, HostPattern};
-use crate::error::{BuildError, CallError, LoadError, SourceError};
+use crate::error::{BuildError, CallError, LoadError, RegistryError, SourceError};
 use crate::gate::Gate;
 use crate::limits::Limits;
+use crate::reference::RegistryReference;
+use crate::registry::{Pull, RegistryCredential};
 use crate::retry::RetryPolicy;
 use crate::sandbox::{self, ALLOWED_IMPORTS, State};
 use crate::session::{Artifact, Connector, Loaded};
@@ -32,7 +35,7 @@ use crate::tenant::{Counters, Tenant};
 /// The interface that a connector exports.
 pub const CONTRACT: &str = "kai:connector/connector@0.1.0";
 
-/// Largest component file: the Confluence connector has about half a megabyte.
+/// Largest component: the Confluence connector has about half a megabyte.
 const LARGEST_COMPONENT: u64 = 64 << 20;
 
 /// How often a computing guest is looked at.
@@ -49,6 +52,7 @@ pub struct HostBuilder {
     cache_directory: Option<PathBuf>,
     pooled_instances: Option<u32>,
     allowed_hosts: Vec<HostPattern>,
+    registry_credentials: HashMap<String, RegistryCredential>,
     calls: usize,
     calls_per_tenant: usize,
     tenants: usize,
@@ -65,6 +69,7 @@ impl Default for HostBuilder {
             cache_directory: None,
             pooled_instances: None,
             allowed_hosts: Vec::new(),
+            registry_credentials: HashMap::new(),
             calls: 256,
             calls_per_tenant: 16,
             tenants: 10_000,
@@ -94,7 +99,8 @@ impl HostBuilder {
         self
     }
 
-    /// Allows `http` and private addresses: for test sites only. Default: not allowed.
+    /// Allows `http` and private addresses: for test sites only. Registries on this machine (`localhost`, `127.0.0.1`,
+    /// `[::1]`) are then spoken to over plain http, all others over https as ever. Default: not allowed.
     #[must_use]
     pub fn allow_local(mut self, allow: bool) -> Self {
         self.allow_local = allow;
@@ -130,6 +136,15 @@ impl HostBuilder {
     #[must_use]
     pub fn allowed_hosts<P: AsRef<str>>(mut self, patterns: impl IntoIterator<Item = P>) -> Self {
         self.allowed_hosts = patterns.into_iter().map(|pattern| HostPattern::new(pattern.as_ref())).collect();
+        self
+    }
+
+    /// What to show to this registry (host and port, as in a [`RegistryReference`]) when a component is pulled from it.
+    /// It goes to this registry, and a password also to the token service that the registry names; never to where a
+    /// redirect leads. Default: registries are asked without a credential.
+    #[must_use]
+    pub fn registry_credential(mut self, registry: &str, credential: RegistryCredential) -> Self {
+        self.registry_credentials.insert(registry.trim().to_ascii_lowercase(), credential);
         self
     }
 
@@ -243,13 +258,20 @@ impl fmt::Debug for Host {
     }
 }
 
-/// Where a component comes from.
+/// Where a component comes from. In all cases it has 64 MiB at most.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum ComponentSource {
     /// A file.
     File(PathBuf),
     /// Its bytes.
     Bytes(Vec<u8>),
+    /// An OCI registry, where it lies as `wkg oci push` puts it: the one layer of type `application/wasm` of the
+    /// manifest with this digest. Pulled anew by each load, over https, with the host's [`HttpTimeouts`] for each
+    /// request, its extra CA file and the proxies of the environment; see also [`HostBuilder::registry_credential`].
+    /// Requests are not repeated. The registry may have a private address, so take references from operators, not from
+    /// tenants.
+    Registry(RegistryReference),
 }
 
 impl Host {
@@ -280,17 +302,36 @@ impl Host {
     }
 
     pub(crate) async fn compile(&self, source: ComponentSource) -> Result<Loaded, LoadError> {
+        let bytes = match source {
+            ComponentSource::Bytes(bytes) => Bytes::from(bytes),
+            ComponentSource::File(path) => blocking(move || read(&path)).await?,
+            ComponentSource::Registry(reference) => self.pull(&reference).await?,
+        };
         let host = self.clone();
-        let load = tokio::task::spawn_blocking(move || host.compile_blocking(source));
-        load.await.map_err(|error| LoadError::Invalid(format!("loading failed: {error}")))?
+        blocking(move || host.compile_blocking(&bytes)).await
     }
 
-    fn compile_blocking(&self, source: ComponentSource) -> Result<Loaded, LoadError> {
-        let bytes = read(source)?;
-        check_format(&bytes)?;
+    async fn pull(&self, reference: &RegistryReference) -> Result<Bytes, LoadError> {
+        let settings = &self.0.settings;
+        let client = Client::for_registry(self.0.tls.clone(), settings.timeouts).map_err(|error| {
+            RegistryError::Unavailable {
+                registry: reference.registry().to_owned(),
+                reason: error.to_string(),
+            }
+        })?;
+        let credential = settings.registry_credentials.get(reference.registry());
+        let pull = Pull { client, reference, credential, allow_local: settings.allow_local };
+        let bytes = pull.component(LARGEST_COMPONENT).await?;
+        info!(%reference, "component pulled");
+        Ok(bytes)
+    }
+
+    fn compile_blocking(&self, bytes: &[u8]) -> Result<Loaded, LoadError> {
+        check_size(bytes.len() as u64)?;
+        check_format(bytes)?;
         let invalid = |error: wasmtime::Error| LoadError::Invalid(format!("{error:#}"));
-        let component = Component::from_binary(&self.0.engine, &bytes).map_err(invalid)?;
-        let artifact = self.examine(&component, &bytes)?;
+        let component = Component::from_binary(&self.0.engine, bytes).map_err(invalid)?;
+        let artifact = self.examine(&component, bytes)?;
         let pre = self.0.linker.instantiate_pre(&component).map_err(invalid)?;
         let pre = ConfluencePre::new(pre).map_err(invalid)?;
         info!(digest = artifact.digest, size = artifact.size, "component loaded");
@@ -314,9 +355,7 @@ impl Host {
         if !exports.iter().any(|name| name == CONTRACT) {
             return Err(LoadError::Contract { contract: CONTRACT, exports });
         }
-        let digest = Sha256::digest(bytes);
-        let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Artifact { digest, size: bytes.len() as u64, imports, exports })
+        Ok(Artifact { digest: sha256_hex(bytes), size: bytes.len() as u64, imports, exports })
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -412,23 +451,26 @@ fn start_epochs(engine: &Engine) -> Result<(), BuildError> {
     thread.map(drop).map_err(|error| BuildError::Engine(format!("no thread for its clock: {error}")))
 }
 
-fn read(source: ComponentSource) -> Result<Vec<u8>, LoadError> {
-    let too_large = |size: u64| LoadError::TooLarge { size, limit: LARGEST_COMPONENT };
-    match source {
-        ComponentSource::Bytes(bytes) if bytes.len() as u64 > LARGEST_COMPONENT => {
-            Err(too_large(bytes.len() as u64))
-        }
-        ComponentSource::Bytes(bytes) => Ok(bytes),
-        ComponentSource::File(path) => {
-            let size = fs::metadata(&path).map(|metadata| metadata.len());
-            let bytes = match size {
-                Ok(size) if size > LARGEST_COMPONENT => return Err(too_large(size)),
-                Ok(_) => fs::read(&path),
-                Err(error) => Err(error),
-            };
-            bytes.map_err(|source| LoadError::Read { path, source })
-        }
+/// Runs what blocks apart from what does not.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    let load = tokio::task::spawn_blocking(work);
+    load.await.map_err(|error| LoadError::Invalid(format!("loading failed: {error}")))?
+}
+
+/// A file that is too large is not read at all.
+fn read(path: &Path) -> Result<Bytes, LoadError> {
+    let unreadable = |source| LoadError::Read { path: path.to_owned(), source };
+    check_size(fs::metadata(path).map_err(unreadable)?.len())?;
+    Ok(Bytes::from(fs::read(path).map_err(unreadable)?))
+}
+
+fn check_size(size: u64) -> Result<(), LoadError> {
+    if size > LARGEST_COMPONENT {
+        return Err(LoadError::TooLarge { size, limit: LARGEST_COMPONENT });
     }
+    Ok(())
 }
 
 /// The first eight bytes tell what kind of file it is; a text component is none.
@@ -444,7 +486,7 @@ fn check_format(bytes: &[u8]) -> Result<(), LoadError> {
 }
 
 /// Makes the directory, for its owner only. One that is there already must not be open to others: what lies in it is run.
-fn create_private(directory: &std::path::Path) -> std::io::Result<()> {
+fn create_private(directory: &Path) -> std::io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

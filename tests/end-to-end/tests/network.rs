@@ -15,9 +15,8 @@ use confluence_site::{Condition, Fault, Site};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::{Response, Version};
 use kai_host::{CallError, Error, HostBuilder, HttpTimeouts, Limits, RetryPolicy, Session, Source};
-use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 
-use support::server::{Server, body, spaces};
+use support::server::{Server, body, certified, spaces};
 use support::{host, load};
 
 fn source(base_url: &str) -> Source {
@@ -45,32 +44,6 @@ fn impatient() -> HostBuilder {
 fn assert_unavailable(result: Result<(), CallError>, told: &str) {
     let Err(CallError::Connector(Error::Unavailable(text))) = &result else { panic!("{result:?}") };
     assert!(text.contains(told), "{text}");
-}
-
-/// A certificate authority of its own, and what it signed for `name`.
-fn certified(name: &str, expired: bool) -> (tempfile::TempDir, rustls::ServerConfig) {
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let mut leaf = CertificateParams::new([name.to_owned()]).unwrap();
-    if expired {
-        leaf.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        leaf.not_after = rcgen::date_time_ymd(2021, 1, 1);
-    }
-    let leaf = leaf.signed_by(&key, &authority).unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("ca.pem"), authority.pem()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], key)
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    (directory, config)
 }
 
 #[tokio::test]
