@@ -18,8 +18,8 @@ pub(crate) struct Arguments {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// Connector to run instead of the built-in one
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Connector to run instead of the built-in one: a file, or oci://REGISTRY/REPOSITORY[:TAG]@sha256:DIGEST
+    #[arg(long, global = true, value_name = "FILE|OCI")]
     pub(crate) component: Option<PathBuf>,
     /// Allow http and private addresses: for a test site
     #[arg(long, global = true)]

@@ -55,10 +55,21 @@ pub(crate) async fn connector(
         host = host.extra_ca_file(file);
     }
     let (name, source) = match &common.component {
-        Some(path) => (path.display().to_string(), ComponentSource::File(path.clone())),
+        Some(component) => (component.display().to_string(), component_source(component)?),
         None => ("(built in)".to_owned(), ComponentSource::Bytes(BUILT_IN.to_vec())),
     };
     host.build()?.load(source).await.map_err(|error| Error::Component { name, error })
+}
+
+/// A file, unless it says that it is in a registry.
+fn component_source(component: &Path) -> Result<ComponentSource, Error> {
+    match component.to_str().filter(|text| text.starts_with("oci://")) {
+        None => Ok(ComponentSource::File(component.to_owned())),
+        Some(text) => match text.parse() {
+            Ok(reference) => Ok(ComponentSource::Registry(reference)),
+            Err(error) => Err(Error::Usage(format!("component: {error}"))),
+        },
+    }
 }
 
 pub(crate) async fn validate(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kai_host::{BuildError, CallError, LoadError, SourceError};
+use kai_host::{BuildError, CallError, LoadError, RegistryError, SourceError};
 
 use crate::store::StoreError;
 
@@ -19,7 +19,7 @@ pub enum Error {
     /// The component is not usable.
     #[error("component {name}: {error}")]
     Component {
-        /// The file, or "(built in)".
+        /// The file, the reference, or "(built in)".
         name: String,
         /// What is wrong with it.
         error: LoadError,
@@ -76,7 +76,7 @@ pub mod exit {
     pub const NOT_FOUND: u8 = 4;
     /// Rate limited for longer than the budget.
     pub const RATE_LIMITED: u8 = 5;
-    /// The site is unavailable, or is no Confluence Cloud site.
+    /// The site, or the registry of the component, is unavailable, or the site is no Confluence Cloud site.
     pub const UNAVAILABLE: u8 = 6;
     /// Done, but some pages failed.
     pub const SOME_FAILED: u8 = 7;
@@ -95,6 +95,9 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Component { error: LoadError::Registry(RegistryError::Unavailable { .. }), .. } => {
+                exit::UNAVAILABLE
+            }
             Self::SourceFile(_) | Self::Source(_) | Self::Component { .. } | Self::Usage(_) => exit::USAGE,
             Self::Host(BuildError::CaFile { .. }) => exit::USAGE,
             Self::Call { error, .. } => match error.connector() {

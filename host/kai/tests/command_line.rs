@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use confluence_site::{PageStatus, Site};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 /// A directory with a source file, a data directory, and a cache that all tests share.
 struct Bench {
@@ -330,6 +332,51 @@ fn a_bad_component_file_is_refused_by_name() {
         }
     }
     assert!(!bench.path("kai-data").exists());
+}
+
+#[test]
+fn a_component_in_a_registry_is_refused_with_a_reason() {
+    let bench = Bench::new();
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let unreachable = format!("oci://127.0.0.1:9/team/connector:0.1.0@{digest}");
+    for (component, code, told) in [
+        ("oci://registry.example/team/connector:0.1.0", 2, "registry.example/team/connector:0.1.0@sha256:"),
+        ("oci://team/connector@sha256:0", 2, "registry"),
+        (&unreachable, 6, "unavailable: the connection is refused"),
+    ] {
+        let arguments = ["inspect", "--allow-local", "--component", component];
+        assert_refused(&bench.kai(&arguments), code, &["component", told]);
+    }
+}
+
+#[test]
+fn a_component_is_pulled_from_a_registry_and_runs() {
+    let component = std::fs::read(env!("KAI_BUILT_IN_COMPONENT")).unwrap();
+    let digest = |bytes: &[u8]| {
+        let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    };
+    let layer =
+        json!({"mediaType": "application/wasm", "digest": digest(&component), "size": component.len()});
+    let manifest = json!({"schemaVersion": 2, "layers": [layer]}).to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let reference =
+        format!("oci://{}/team/connector@{}", listener.local_addr().unwrap(), digest(manifest.as_bytes()));
+    let registry = std::thread::spawn(move || {
+        for body in [manifest.as_bytes(), &component] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let lines = BufReader::new(&stream).lines().map(Result::unwrap);
+            assert!(lines.take_while(|line| !line.is_empty()).any(|line| line.starts_with("GET /v2/")));
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(body).unwrap();
+        }
+    });
+    let output = Bench::new().kai(&["inspect", "--allow-local", "--component", &reference]);
+    assert_exit(&output, 0);
+    assert!(stdout(&output).contains("CONFLUENCE"), "{}", stdout(&output));
+    registry.join().unwrap();
 }
 
 #[tokio::test]
