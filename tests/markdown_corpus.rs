@@ -67,9 +67,10 @@ fn compare(storage: &str) -> Found {
 }
 
 /// Says where two lists begin to differ.
-fn compare_lists<L: Debug, R: Debug>(what: &str, expected: &[L], found: &[R], differences: &mut Vec<String>)
+fn compare_lists<L, R>(what: &str, expected: &[L], found: &[R], differences: &mut Vec<String>)
 where
-    L: PartialEq<R>,
+    L: Debug + PartialEq<R>,
+    R: Debug,
 {
     if expected.len() == found.len() && expected.iter().zip(found).all(|(left, right)| left == right) {
         return;
@@ -97,15 +98,14 @@ fn joined_tables(seen: &Seen) -> Vec<Vec<Vec<String>>> {
 /// An address without percent-encoding, which may be written in several ways.
 fn plain(address: &str) -> String {
     let mut bytes = Vec::new();
-    let mut rest = address.trim().as_bytes();
-    while let [first, after @ ..] = rest {
-        let code =
-            after.get(..2).and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
-        (rest, bytes) = match code.filter(|_| *first == b'%') {
-            Some(byte) => (&after[2..], [bytes, vec![byte]].concat()),
-            None => (after, [bytes, vec![*first]].concat()),
-        };
+    let mut rest = address.trim();
+    while let Some((before, after)) = rest.split_once('%') {
+        bytes.extend_from_slice(before.as_bytes());
+        let code = after.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok());
+        bytes.push(code.unwrap_or(b'%'));
+        rest = after.get(if code.is_some() { 2 } else { 0 }..).unwrap_or_default();
     }
+    bytes.extend_from_slice(rest.as_bytes());
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

@@ -495,7 +495,9 @@ impl Element {
         }
         let text = |cell: Option<&Element>| {
             let mut text = String::new();
-            cell.map(|cell| cell.visible_children(&mut text));
+            if let Some(cell) = cell {
+                cell.visible_children(&mut text);
+            }
             words(&text).join(" ")
         };
         let mut table: Vec<Vec<String>> = grid

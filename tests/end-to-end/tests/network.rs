@@ -1,7 +1,13 @@
 //! The way to the site: TLS, HTTP/2, compression, bodies without end, stalls, closed connections, and where a
 //! credential must never go.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 
 mod support;
 
