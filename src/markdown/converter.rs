@@ -1,4 +1,10 @@
-//! The stack of open elements, and what each does when it begins and ends.
+//! The stack of open elements, and what each does when it begins and ends. What elements of one kind write stands in the
+//! modules below.
+
+mod adf;
+mod links_and_images;
+mod lists_and_tables;
+mod macro_content;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,12 +12,12 @@ use std::collections::BTreeMap;
 use super::blocks::{Blocks, List};
 use super::elements::Element;
 use super::entities::decode;
-use super::inline::{self, Inline, Mark};
+use super::inline::{Inline, Mark};
 use super::macros::{self, Becomes};
 use super::tables::{Allowance, Section, Table};
 use super::targets::{self, Target};
 use super::tokenizer::{Tag, Token, Tokenizer};
-use super::{Markdown, Notice, Page, emoji, escape};
+use super::{Markdown, Notice, Page};
 
 /// How far up the stack an element looks for the one it belongs to. Deeper than any real page nests; bounded, so that
 /// a page of crossed tags takes linear time.
@@ -20,9 +26,6 @@ const REACH: usize = 256;
 /// Tables inside of tables inside of tables: deeper ones show their cells as blocks, because each level copies what
 /// is inside of it.
 const DEEPEST_TABLE: usize = 8;
-
-/// How many tokens are looked at for the file of an image whose caption comes first.
-const LOOK_AHEAD: usize = 64;
 
 /// The notice of lists, quotes and tables that are nested deeper than they are shown.
 const LEVELS_FLATTENED: &str = "levels of nesting flattened";
@@ -223,20 +226,6 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// A link whose target cannot be told, for the reason given.
-    fn notice_link(&mut self, reason: Option<&str>) {
-        if let Some(reason) = reason {
-            self.notice(&format!("link without target: {reason}"), 1);
-        }
-    }
-
-    /// The same of an image.
-    fn notice_image(&mut self, reason: Option<&str>) {
-        if let Some(reason) = reason {
-            self.notice(&format!("image without target: {reason}"), 1);
-        }
-    }
-
     /// The innermost open element that `pick` answers for.
     fn nearest<R>(&mut self, mut pick: impl FnMut(&mut Frame<'a>) -> Option<R>) -> Option<R> {
         self.stack.iter_mut().rev().take(REACH).find_map(&mut pick)
@@ -285,34 +274,9 @@ impl<'a> Converter<'a> {
         innermost.unwrap_or(false)
     }
 
-    /// Something that stands by itself begins: it does not share a line with the one before it.
-    fn begin_object(&mut self) {
-        let level = self.level();
-        if level.object_end == Some(level.inline.shown()) && !level.inline.link_has_text() {
-            self.flush();
-        }
-    }
-
-    fn end_object(&mut self) {
-        let level = self.level();
-        level.object_end = Some(level.inline.shown());
-    }
-
     fn take_inline(&mut self) -> String {
         let target = if self.level().inline.link_has_text() { self.open_link_address() } else { None };
         self.level().inline.take(target.as_deref())
-    }
-
-    fn open_link_address(&mut self) -> Option<String> {
-        let page = self.page;
-        self.nearest(|frame| match &frame.state {
-            State::Link(link) if link.counts => Some(link.target.address(page)),
-            State::Anchor { href, counts: true, .. } => {
-                Some(targets::link(href, page.base_url).map(Cow::into_owned))
-            }
-            _ => None,
-        })
-        .flatten()
     }
 
     fn start(&mut self, tag: Tag<'a>) {
@@ -821,424 +785,6 @@ impl<'a> Converter<'a> {
         if broken == Some(true) {
             let text = self.capture.take().unwrap_or_default();
             self.preformatted(&text);
-        }
-    }
-
-    fn begin_list(&mut self, start: Option<u32>) -> State<'a> {
-        self.flush();
-        let outer = match self.stack.last().map(|frame| &frame.state) {
-            Some(State::List(list) | State::NestedList(list)) if list.items > 0 => Some(*list),
-            _ => None,
-        };
-        if let Some(outer) = outer
-            && self.level().blocks.resume_item(&outer)
-        {
-            return State::NestedList(self.level().blocks.begin_list(start));
-        }
-        State::List(self.level().blocks.begin_list(start))
-    }
-
-    fn begin_item(&mut self, task: Option<bool>) -> State<'a> {
-        self.flush();
-        let level = self.cells.last_mut().unwrap_or(&mut self.document);
-        let list = self.stack.iter_mut().rev().take(REACH).find_map(|frame| match &mut frame.state {
-            State::List(list) | State::NestedList(list) => Some(Some(list)),
-            State::Cell(_) => Some(None),
-            _ => None,
-        });
-        match list.flatten() {
-            Some(list) => {
-                level.blocks.begin_item(list, task);
-                State::Container
-            }
-            None => State::Stray,
-        }
-    }
-
-    fn begin_task(&mut self) {
-        let done = self.nearest(|frame| match &frame.state {
-            State::Task { done, open } => Some((!open).then_some(*done)),
-            _ => None,
-        });
-        let done = done.flatten();
-        if done.is_none() {
-            // Without a task nothing would end the item; a second body goes on with the first one's.
-            self.flush();
-        } else if matches!(self.begin_item(done), State::Container) {
-            self.nearest(|frame| match &mut frame.state {
-                State::Task { open, .. } => {
-                    *open = true;
-                    Some(())
-                }
-                _ => None,
-            });
-        }
-    }
-
-    fn end_table(&mut self, table: Table) {
-        self.flush();
-        self.tables -= 1;
-        if self.level().blocks.in_cell() {
-            for line in table.flatten() {
-                self.level().blocks.paragraph(&line);
-            }
-            return;
-        }
-        let written = table.write(&mut self.allowance);
-        self.level().blocks.lines(&written.lines);
-        if written.cut > 0 {
-            self.notice("cells of spans cut", written.cut);
-        }
-    }
-
-    fn end_link(&mut self, link: &LinkState) {
-        let page = self.page;
-        if self.level().inline.shown() <= link.shown
-            && let Some(name) = link.target.name()
-        {
-            let is_anchor = !link.target.is_some();
-            let name = if is_anchor { targets::decoded(name) } else { Cow::Borrowed(name) };
-            self.level().inline.push_text(&name);
-        }
-        if link.counts {
-            let address = link.target.address(page);
-            self.notice_link(link.target.unresolved(address.as_deref()));
-            self.level().inline.end_link(address.as_deref());
-        }
-    }
-
-    /// A link to what `ri:*` or its like identifies.
-    fn resource_link(&mut self, text: &str, target: &Target) {
-        let address = target.address(self.page);
-        self.notice_link(target.unresolved(address.as_deref()));
-        self.link(text, address.as_deref());
-    }
-
-    /// A link that stands by itself.
-    fn link(&mut self, text: &str, address: Option<&str>) {
-        let counts = self.level().inline.begin_link();
-        self.level().inline.push_text(text);
-        if counts {
-            self.level().inline.end_link(address);
-        }
-    }
-
-    /// Writes the image whose caption begins.
-    fn write_image(&mut self) {
-        self.look_ahead_for_file();
-        let image = self.stack.iter_mut().rev().take(REACH).find_map(|frame| match &mut frame.state {
-            // A caption may stand before the name of its file.
-            State::Image(image) if !image.written && image.target.is_some() => {
-                image.written = true;
-                Some((image.tag, image.target.clone()))
-            }
-            _ => None,
-        });
-        if let Some((tag, target)) = image {
-            self.show_image(&ImageState { tag, target, written: true });
-        }
-    }
-
-    /// Reads what an image shows where that stands behind its caption (facts E7), which is shown below.
-    fn look_ahead_for_file(&mut self) {
-        let mut target = Target::default();
-        let mut in_caption = true;
-        for token in self.tokens.clone().take(LOOK_AHEAD) {
-            match token {
-                Token::End("ac:image") => break,
-                Token::End("ac:caption") => in_caption = false,
-                Token::Start(tag) if !in_caption => {
-                    if let Element::Resource(resource) = Element::of(tag.name) {
-                        target.add(resource, &tag);
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.nearest(|frame| match &mut frame.state {
-            State::Image(image) if !image.written && !image.target.is_some() => {
-                image.target = std::mem::take(&mut target);
-                Some(())
-            }
-            State::Image(_) => Some(()),
-            _ => None,
-        });
-    }
-
-    fn show_image(&mut self, image: &ImageState<'a>) {
-        let attribute =
-            |name: &str| image.tag.attribute(name).map(decode).filter(|value| !value.trim().is_empty());
-        let alt = attribute("ac:alt").or_else(|| attribute("ac:title"));
-        let address = image.target.address(self.page);
-        let file = address.is_some().then(|| image.target.file_name()).flatten();
-        let alt = alt.as_deref().or(file).unwrap_or_default();
-        self.notice_image(image.target.unresolved(address.as_deref()));
-        let stands_alone = image.tag.attribute("ac:inline") != Some("true") && !self.in_text();
-        if stands_alone {
-            self.begin_object();
-        }
-        if image.target.is_file_of_other_page() {
-            self.link(alt, address.as_deref());
-        } else {
-            self.image(alt, address.as_deref());
-        }
-        if stands_alone {
-            self.end_object();
-        }
-    }
-
-    fn image(&mut self, alt: &str, address: Option<&str>) {
-        let Some(address) = address else {
-            self.level().inline.push_text(alt);
-            return;
-        };
-        let in_cell = self.level().blocks.in_cell();
-        let mut markdown = String::with_capacity(alt.len() + address.len() + 8);
-        markdown.push_str("![");
-        let alt = alt.split_whitespace().collect::<Vec<_>>().join(" ");
-        let surroundings =
-            escape::Surroundings { before: Some('['), in_link: true, in_strike: true, in_cell };
-        let _ = escape::push(&mut markdown, &alt, surroundings);
-        markdown.push_str("](");
-        markdown.push_str(&inline::destination(address, in_cell));
-        markdown.push(')');
-        self.level().inline.push_markdown(&markdown);
-    }
-
-    fn emoticon(&mut self, tag: &Tag<'a>) {
-        let attribute = |name: &str| tag.attribute(name).map(decode).filter(|value| !value.is_empty());
-        let fallback = attribute("ac:emoji-fallback");
-        let legacy = tag.attribute("ac:name").and_then(emoji::legacy);
-        // A fallback like `:smile:` is only a name; the legacy character is better, unless it is the filler
-        // `blue-star` (facts E8).
-        let text = match (fallback, legacy) {
-            (Some(text), Some(legacy))
-                if text.starts_with(':') && tag.attribute("ac:name") != Some("blue-star") =>
-            {
-                Cow::Borrowed(legacy)
-            }
-            (Some(text), _) => text,
-            (None, Some(legacy)) => Cow::Borrowed(legacy),
-            (None, None) => attribute("ac:emoji-shortname").unwrap_or_default(),
-        };
-        self.level().inline.push_text(&text);
-    }
-
-    /// The body of a macro begins.
-    fn begin_body(&mut self) -> State<'a> {
-        let found = self.nearest(|frame| match &mut frame.state {
-            State::Macro(state) => {
-                state.has_body = true;
-                let hidden = state.parameter("hidden") == Some("true");
-                let inline = state.parameter("atlassian-macro-output-type") == Some("INLINE");
-                Some((state.becomes, state.parameter("title").map(str::to_owned), hidden, inline))
-            }
-            _ => None,
-        });
-        let Some((becomes, title, hidden, inline)) = found else {
-            self.flush();
-            return State::None;
-        };
-        if (hidden && becomes == Becomes::Body) || becomes == Becomes::Hidden {
-            self.hidden += 1;
-            return State::Hidden;
-        }
-        let has_no_frame = !matches!(becomes, Becomes::Alert(_) | Becomes::Quote | Becomes::Titled);
-        if inline || (has_no_frame && self.in_text()) {
-            return State::Inert;
-        }
-        self.flush();
-        match becomes {
-            Becomes::Alert(alert) => self.level().blocks.begin_quote(Some(alert)),
-            Becomes::Quote => self.level().blocks.begin_quote(None),
-            Becomes::Titled => {
-                self.title(title.as_deref());
-                return State::None;
-            }
-            _ => return State::None,
-        }
-        self.title(title.as_deref());
-        State::Container
-    }
-
-    /// A title in bold, as a paragraph of its own.
-    fn title(&mut self, title: Option<&str>) {
-        if let Some(title) = title {
-            self.level().inline.begin(Mark::Strong);
-            self.level().inline.push_text(title);
-            self.level().inline.end(Mark::Strong);
-            self.flush();
-        }
-    }
-
-    fn plain_text_body(&mut self, text: &str) {
-        let found = self.nearest(|frame| match &mut frame.state {
-            State::Macro(state) => {
-                state.has_body = true;
-                // The legacy notation `{code:sql}` has it in the parameter without a name.
-                let language = state.parameter("language").or_else(|| state.parameter("")).map(str::to_owned);
-                let title = state.parameter("title").map(str::to_owned);
-                Some((state.becomes, language, title, state.name.contains("inline")))
-            }
-            _ => None,
-        });
-        let (becomes, language, title, inline) = found.unwrap_or((Becomes::Code(""), None, None, false));
-        if becomes == Becomes::Hidden {
-            return;
-        }
-        if becomes == Becomes::Formula && inline {
-            self.inline_code(text);
-            return;
-        }
-        self.flush();
-        self.title(title.as_deref());
-        if text.trim().is_empty() {
-            return;
-        }
-        let language = match becomes {
-            Becomes::Code(fixed) => language.unwrap_or_else(|| fixed.to_owned()),
-            Becomes::Formula => "latex".to_owned(),
-            _ => String::new(),
-        };
-        self.level().blocks.code(text, &language);
-    }
-
-    fn inline_code(&mut self, text: &str) {
-        let inline = &mut self.level().inline;
-        inline.begin_code();
-        inline.push_text(text);
-        inline.end_code();
-    }
-
-    /// What a macro without a body shows.
-    fn end_macro(&mut self, state: &MacroState<'a>) {
-        if state.has_body {
-            return;
-        }
-        let stands_alone =
-            matches!(state.becomes, Becomes::PageLink | Becomes::FileLink | Becomes::Diagram(_));
-        if stands_alone {
-            self.begin_object();
-        }
-        self.show_macro(state);
-        if stands_alone {
-            self.end_object();
-        }
-    }
-
-    fn show_macro(&mut self, state: &MacroState<'a>) {
-        let page = self.page;
-        match state.becomes {
-            Becomes::Status => {
-                let title = state.parameter("title").unwrap_or_default().to_owned();
-                self.level().inline.push_text(&title);
-            }
-            Becomes::Issue => {
-                if let Some(key) = state.parameter("key") {
-                    let address = format!("{}/browse/{}", page.base_url, targets::encoded(key));
-                    self.link(key, Some(&address));
-                }
-            }
-            Becomes::Titled => {
-                let title = state.parameter("title").map(str::to_owned);
-                self.flush();
-                self.title(title.as_deref());
-            }
-            Becomes::PageLink => {
-                let named = state.parameter("").or_else(|| state.parameter("page")).map(Target::page_named);
-                let target =
-                    named.filter(|_| !state.target.is_some()).unwrap_or_else(|| state.target.clone());
-                // `@self` and `@home` name no page to go to.
-                match target.name().filter(|name| !name.starts_with('@')) {
-                    Some(name) => self.resource_link(name, &target),
-                    // The children of the page itself have documents of their own.
-                    None if state.name == "children" => {}
-                    None => self.notice_link(Some("page of a macro")),
-                }
-            }
-            Becomes::FileLink => {
-                let url = state.parameter("url").or_else(|| state.parameter("src")).map(str::to_owned);
-                let named = state.parameter("name").map(Target::file_named);
-                if state.target.is_some() {
-                    self.resource_link(state.target.name().unwrap_or_default(), &state.target);
-                } else if let Some(target) = named.filter(|_| url.is_none()) {
-                    self.resource_link(target.name().unwrap_or_default(), &target);
-                } else if let Some(url) = url {
-                    let address = targets::link(&url, page.base_url).map(Cow::into_owned);
-                    // The address is a parameter and no text of the page: where nobody may go, nothing is shown.
-                    match address {
-                        Some(address) => self.link(&url, Some(&address)),
-                        None => self.notice_link(Some(targets::missing(&url))),
-                    }
-                } else {
-                    self.notice_link(Some("file of a macro"));
-                }
-            }
-            Becomes::Diagram(ending) => {
-                if let Some(name) = state.parameter("diagramName").or_else(|| state.parameter("name")) {
-                    let file =
-                        if name.ends_with(ending) { name.to_owned() } else { format!("{name}{ending}") };
-                    // A diagram that is shown from another page lies there.
-                    let owner = state.parameter("pageId").or_else(|| state.parameter("pageid"));
-                    let address = format!(
-                        "{}/wiki/download/attachments/{}/{}",
-                        page.base_url,
-                        targets::encoded(owner.unwrap_or(page.id)),
-                        targets::encoded(&file)
-                    );
-                    self.image(name, Some(&address));
-                } else {
-                    self.notice_image(Some("file of a macro"));
-                }
-            }
-            Becomes::Formula => {
-                let parameter = ["body", "equation", ""].into_iter().find_map(|name| state.parameter(name));
-                let formula = parameter.unwrap_or_default().to_owned();
-                if state.name.contains("inline") {
-                    self.inline_code(&formula);
-                } else if !formula.is_empty() {
-                    self.flush();
-                    self.level().blocks.code(&formula, "latex");
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn begin_adf_node(&mut self, tag: &Tag<'a>) -> State<'a> {
-        match tag.attribute("type").unwrap_or_default() {
-            "decision-list" => self.begin_list(None),
-            kind => State::AdfNode { kind, panel: String::new() },
-        }
-    }
-
-    fn begin_adf_content(&mut self, is_empty: bool) -> State<'a> {
-        self.nearest(|frame| match &mut frame.state {
-            State::Adf { shown, .. } => {
-                *shown |= !is_empty;
-                Some(())
-            }
-            _ => None,
-        });
-        let is_decision = matches!(
-            self.stack.last().map(|frame| &frame.state),
-            Some(State::AdfNode { kind: "decision-item", .. })
-        );
-        if is_decision && !is_empty {
-            return self.begin_item(None);
-        }
-        let panel = self.nearest(|frame| match &frame.state {
-            State::AdfNode { kind: "panel", panel } => Some(Some(panel.clone())),
-            State::AdfNode { .. } | State::Container | State::Adf { .. } => Some(None),
-            _ => None,
-        });
-        self.flush();
-        match panel.flatten() {
-            Some(panel) => {
-                self.level().blocks.begin_quote(macros::panel_alert(&panel));
-                State::Container
-            }
-            None => State::None,
         }
     }
 }

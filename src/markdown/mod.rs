@@ -1,8 +1,9 @@
 //! Storage format to Markdown.
 //!
 //! One pass over the tokens of a page, with explicit state and no recursion: a stack of open elements
-//! (`converter`), the text of the block under way (`inline`), the blocks written so far (`blocks`), tables
-//! buffered until they end (`tables`). What each macro becomes is one table (`macros`).
+//! (`converter`, and what it writes of lists, links, macros and panels below it), the text of the block under way
+//! (`inline`), the blocks written so far (`blocks`), tables buffered until they end (`tables`). What each macro becomes is
+//! one table (`macros`).
 //!
 //! What must hold: the text that a reader of the rendered Markdown sees is the visible text of the page, in order;
 //! time and output are linear in the input, whatever it is; nothing is an error.
