@@ -55,6 +55,9 @@ pub(crate) enum Command {
         /// Only this page
         #[arg(long, value_name = "PAGE")]
         id: Option<String>,
+        /// The pages that could not be had, with cause and attempts, instead of documents
+        #[arg(long)]
+        failed: bool,
         /// One JSON object a line, with the content
         #[arg(long)]
         json: bool,

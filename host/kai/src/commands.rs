@@ -8,7 +8,7 @@ use std::time::Duration;
 use kai::error::{Error, exit};
 use kai::markdown_files;
 use kai::source_file::Registration;
-use kai::store::{Filter, SqliteStore, StoredDocument};
+use kai::store::{FailedPage, Filter, SqliteStore, StoredDocument};
 use kai::summary::Summary;
 use kai::sync::{self, SyncOptions};
 use kai_host::{ComponentSource, Connector, Host, Limits, StoragePage};
@@ -161,17 +161,16 @@ pub(crate) fn report(summary: &Summary, notices: &BTreeMap<String, u64>) -> Stri
         lines.push(format!("note: {what}: {count}"));
     }
     if documents.failed > 0 {
-        lines.push("Pages that failed are tried again by the next run.".to_owned());
+        lines.push(
+            "Pages that failed are tried again by the next run; `kai documents --failed` lists them."
+                .to_owned(),
+        );
     }
     lines.join("\n")
 }
 
-pub(crate) fn documents(
-    data: &Path,
-    filter: &Filter,
-    as_json: bool,
-    out: &mut impl Write,
-) -> Result<u8, Error> {
+/// Opens the store for reading; a source that it is asked for has to be in it.
+fn open_for_reading(data: &Path, filter: &Filter) -> Result<SqliteStore, Error> {
     let store = SqliteStore::open_for_reading(data)?;
     if let Some(wanted) = &filter.source_id {
         let sources = store.sources()?;
@@ -187,6 +186,16 @@ pub(crate) fn documents(
             )));
         }
     }
+    Ok(store)
+}
+
+pub(crate) fn documents(
+    data: &Path,
+    filter: &Filter,
+    as_json: bool,
+    out: &mut impl Write,
+) -> Result<u8, Error> {
+    let store = open_for_reading(data, filter)?;
     let mut found = 0_u64;
     let mut result = Ok(());
     store.documents(filter, |document| {
@@ -209,6 +218,35 @@ pub(crate) fn documents(
         Some(id) if found == 0 => Err(Error::Usage(format!("there is no page {id} in {}", data.display()))),
         _ => Ok(0),
     }
+}
+
+/// The pages that could not be had and are tried again by the next run.
+pub(crate) fn failures(
+    data: &Path,
+    filter: &Filter,
+    as_json: bool,
+    out: &mut impl Write,
+) -> Result<u8, Error> {
+    for failure in open_for_reading(data, filter)?.failures(filter)? {
+        let FailedPage { id, title, cause } = &failure.page;
+        let line = if as_json {
+            json(&JsonFailure { id, title: title.as_deref(), cause, attempts: failure.attempts })
+        } else {
+            let title = title.as_deref().unwrap_or("(title unknown)");
+            format!("{id}\t{}\t{title}\t{cause}", counted(failure.attempts.into(), "attempt"))
+        };
+        print(out, &line);
+    }
+    Ok(0)
+}
+
+/// A failure in the shape that others read.
+#[derive(Serialize)]
+struct JsonFailure<'a> {
+    id: &'a str,
+    title: Option<&'a str>,
+    cause: &'a str,
+    attempts: u32,
 }
 
 /// A document in the shape that others read.

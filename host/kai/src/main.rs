@@ -59,9 +59,10 @@ async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error
                 let registration = read(&sync.source)?.with_scope_path(sync.scope_path.clone());
                 commands::sync(&connector().await?, &registration, &sync, &mut out).await
             }
-            Command::Documents { data, source, id, json } => {
+            Command::Documents { data, source, id, failed, json } => {
                 let filter = Filter { source_id: source, id };
-                commands::documents(&data, &filter, json, &mut out)
+                let show = if failed { commands::failures } else { commands::documents };
+                show(&data, &filter, json, &mut out)
             }
             Command::Convert { file, title, base_url, page_id, space_key, check } => {
                 let page = StoragePage { id: page_id, title, space_key, base_url, storage: String::new() };

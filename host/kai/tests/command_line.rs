@@ -414,11 +414,12 @@ async fn a_rejected_credential_an_unknown_space_and_an_unreachable_site_have_the
 async fn a_page_that_fails_makes_the_exit_code_seven_and_the_rest_is_there() {
     let site = site().await;
     let base_url = site.base_url();
-    site.with_state(|state| {
+    let broken = site.with_state(|state| {
         let id = state.visible_pages().swap_remove(5).id;
         state.set_broken(&id, true);
         let other = state.visible_pages().swap_remove(6).id;
         state.set_status(&other, PageStatus::Archived);
+        id
     });
     blocking(move || {
         let bench = Bench::new();
@@ -428,6 +429,13 @@ async fn a_page_that_fails_makes_the_exit_code_seven_and_the_rest_is_there() {
         assert!(stdout(&output).contains("1 failed"), "{}", stdout(&output));
         assert!(stderr(&output).is_empty(), "{}", stderr(&output));
         assert_eq!(stdout(&bench.kai(&["documents"])).lines().count(), 58);
+        assert_exit(&bench.kai(&["sync", "--source", &source, "--allow-local", "--quiet"]), 7);
+        let failed: Value =
+            serde_json::from_str(&stdout(&bench.kai(&["documents", "--failed", "--json"]))).unwrap();
+        assert_eq!(keys(&failed), BTreeSet::from(["id", "title", "cause", "attempts"]));
+        assert_eq!((&failed["id"], &failed["attempts"]), (&json!(broken), &json!(2)));
+        let shown = stdout(&bench.kai(&["documents", "--failed"]));
+        assert!(shown.contains(&broken) && shown.contains("2 attempts"), "{shown}");
     })
     .await;
 }

@@ -120,6 +120,17 @@ pub struct FailedPage {
     pub cause: String,
 }
 
+/// A page in the list of failures, as it is read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFailure {
+    /// Which source it belongs to.
+    pub source_id: String,
+    /// The page and why it could not be had the last time.
+    pub page: FailedPage,
+    /// Runs that tried it since it was last had.
+    pub attempts: u32,
+}
+
 /// What a batch changes, in the order of the listing.
 #[derive(Debug, Clone)]
 pub enum Write {
@@ -160,7 +171,7 @@ pub struct StoredDocument {
     pub created_by_display_name: Option<String>,
 }
 
-/// Which documents to read.
+/// Which documents or failures to read.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Of one source.

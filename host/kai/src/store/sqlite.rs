@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, Transaction, 
 
 use super::{
     Checkpoint, FailedPage, Filter, Progress, Run, SourceRecord, SpaceState, Store, StoreError,
-    StoredDocument, Write,
+    StoredDocument, StoredFailure, Write,
 };
 use crate::summary::{DocumentCounts, Mode};
 use kai_host::{Document, Partition, Reference};
@@ -99,6 +99,26 @@ impl SqliteStore {
             }
         }
         Ok(())
+    }
+
+    /// The pages that could not be had and are tried again by the next run, of those that the filter lets through.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn failures(&self, filter: &Filter) -> Result<Vec<StoredFailure>, StoreError> {
+        let mut statement = self.connection.prepare(
+            "SELECT source_id, id, title, cause, attempts FROM failures
+             WHERE (?1 IS NULL OR source_id = ?1) AND (?2 IS NULL OR id = ?2)
+             ORDER BY source_id, length(id), id",
+        )?;
+        let failures = statement.query_map(params![filter.source_id, filter.id], |row| {
+            Ok(StoredFailure {
+                source_id: row.get(0)?,
+                page: FailedPage { id: row.get(1)?, title: row.get(2)?, cause: row.get(3)? },
+                attempts: row.get(4)?,
+            })
+        })?;
+        Ok(failures.collect::<Result<_, _>>()?)
     }
 
     /// The sources of the store.
@@ -671,7 +691,16 @@ mod tests {
         assert_eq!(contents(&store).len(), 1);
         store.end_run(SOURCE, second).unwrap();
         let third = store.begin_run(SOURCE, true).unwrap();
-        assert_eq!(store.earlier_failures(SOURCE, third).unwrap(), [failed]);
+        assert_eq!(store.earlier_failures(SOURCE, third).unwrap(), std::slice::from_ref(&failed));
+        store.write(SOURCE, third, &[Write::Failed(failed.clone())]).unwrap();
+        let listed = StoredFailure { source_id: SOURCE.to_owned(), page: failed, attempts: 2 };
+        assert_eq!(store.failures(&Filter::default()).unwrap(), [listed]);
+        let other = Filter { id: Some("8".to_owned()), ..Filter::default() };
+        assert_eq!(store.failures(&other).unwrap(), []);
+        let third = {
+            store.end_run(SOURCE, third).unwrap();
+            store.begin_run(SOURCE, true).unwrap()
+        };
         assert_eq!(store.unseen(SOURCE, third).unwrap(), ["7"]);
         store.write(SOURCE, third, &[document("7", 2, "b")]).unwrap();
         assert_eq!(store.earlier_failures(SOURCE, Run { id: 99, ..third }).unwrap(), []);
