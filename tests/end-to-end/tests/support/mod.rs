@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use confluence_site::Site;
 use kai::source_file::Registration;
-use kai::store::{Filter, SqliteStore, StoredDocument};
+use kai::store::{Filter, SqliteStore, Store as _, StoredDocument};
 use kai::sync::{Outcome, SyncOptions, sync};
 use kai_host::{ComponentSource, Connector, Host, HostBuilder, RetryPolicy};
 
@@ -103,6 +103,12 @@ impl Tenant {
             })
             .unwrap();
         documents
+    }
+
+    /// Each space's delta token, by key.
+    pub(crate) fn delta_tokens(&self) -> Vec<(String, String)> {
+        let store = SqliteStore::open_for_reading(self.data.path()).unwrap();
+        store.delta_tokens(&self.registration.id()).unwrap()
     }
 
     /// The store holds exactly what the account may see, each page in its latest version.
