@@ -5,13 +5,15 @@
 
 mod support;
 
+use std::time::Duration;
+
 use confluence_site::{Condition, Fault, RetryAfter, Site};
 use futures::{StreamExt as _, stream};
 use kai::error::{Error, exit};
 use kai::sync::Outcome;
-use kai_host::{Host, RetryPolicy};
+use kai_host::{Connector, RetryPolicy};
 
-use support::{Tenant, assert_complete, load, registration};
+use support::{Tenant, assert_complete, host, load, registration};
 
 /// Where in a full run an answer goes wrong, and keeps going wrong until the run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,14 +56,10 @@ struct Scene {
 
 const PAGES: usize = 60;
 
-async fn scene() -> Scene {
+async fn scene(connector: &Connector) -> Scene {
     let site = Site::builder().spaces(1).pages(PAGES).start().await.unwrap();
     site.with_state(|state| state.quirks.page_cap = 20);
-    let mut retry = RetryPolicy::default();
-    retry.backoff = std::time::Duration::from_millis(1);
-    retry.longest_backoff = std::time::Duration::from_millis(2);
-    let host = Host::builder().allow_local(true).retry(retry).build().unwrap();
-    let tenant = Tenant::on(load(&host).await, registration(&site));
+    let tenant = Tenant::on(connector.clone(), registration(&site));
     assert_complete(&tenant.sync().await);
     let (edited, purged) = site.with_state(|state| {
         let pages = state.visible_pages();
@@ -89,8 +87,8 @@ impl Scene {
 }
 
 /// The requests of an undisturbed full run that list pages. The same seed gives the same ids and cursors.
-async fn page_listings() -> Vec<String> {
-    let scene = scene().await;
+async fn page_listings(connector: &Connector) -> Vec<String> {
+    let scene = scene(connector).await;
     assert_complete(&scene.tenant.sync_full().await);
     scene.tenant.assert_equals(&scene.site);
     let log = scene.site.log();
@@ -175,8 +173,13 @@ fn end_of(outcome: &Outcome) -> End {
 }
 
 /// Runs a full run into the fault, and one after it is mended. Answers what the first one ended with, if not as expected.
-async fn surprise(name: &'static str, place: Place, listings: &[String]) -> Option<String> {
-    let scene = scene().await;
+async fn surprise(
+    connector: &Connector,
+    name: &'static str,
+    place: Place,
+    listings: &[String],
+) -> Option<String> {
+    let scene = scene(connector).await;
     let case = format!("{name} at {place:?}");
     let tokens = scene.tenant.delta_tokens();
     let request = scene.request_of(place, listings);
@@ -208,10 +211,14 @@ async fn surprise(name: &'static str, place: Place, listings: &[String]) -> Opti
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_fault_at_any_place_loses_or_removes_a_page_that_exists() {
-    let listings = page_listings().await;
+    let mut retry = RetryPolicy::default();
+    retry.backoff = Duration::from_millis(1);
+    retry.longest_backoff = Duration::from_millis(2);
+    let connector = load(&host().retry(retry).build().unwrap()).await;
+    let listings = page_listings(&connector).await;
     let cases = PLACES.into_iter().flat_map(|place| FAULTS.map(|name| (name, place)));
     let surprises: Vec<String> = stream::iter(cases)
-        .map(|(name, place)| surprise(name, place, &listings))
+        .map(|(name, place)| surprise(&connector, name, place, &listings))
         .buffer_unordered(6)
         .filter_map(std::future::ready)
         .collect()
