@@ -755,6 +755,22 @@ fn spans_beyond_all_measure_stay_bounded() {
 }
 
 #[test]
+fn a_table_of_a_million_cells_keeps_each_of_them() {
+    let row = format!("<tr>{}</tr>", "<td>x</td>".repeat(1_000));
+    let markdown = bounded(&format!("<table><tbody>{}</tbody></table>", row.repeat(1_000)), 1);
+    assert_eq!(markdown.matches(" x |").count(), 1_000_000);
+}
+
+#[test]
+fn a_page_of_fifty_megabytes_keeps_all_its_text() {
+    const BLOCK: &str = "<h2>Part</h2><p>Some <strong>text</strong> &amp; a <a href=\"/x\">link</a></p><ul><li><p>item</p></li></ul>";
+    let blocks = (50 << 20) / BLOCK.len();
+    let markdown = bounded(&BLOCK.repeat(blocks), 1);
+    assert_eq!(markdown.matches("\n- item\n").count(), blocks);
+    assert_eq!(markdown.matches("Some **text** & a [link](").count(), blocks);
+}
+
+#[test]
 fn long_runs_take_linear_time() {
     const COUNT: usize = 300_000;
     for piece in [

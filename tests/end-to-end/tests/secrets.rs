@@ -60,6 +60,10 @@ async fn no_log_error_document_or_file_holds_the_token() {
     let session = tenant.connector.session(tenant.registration.source.clone()).unwrap();
     let shown = format!("{:?} {session:?} {:?}", tenant.registration, tenant.connector);
     assert_clean("debug output", shown.as_bytes());
+    // What a panic would say that shows all that there is to show.
+    let everything = (tenant.registration.clone(), session.clone());
+    let panic = tokio::spawn(async move { panic!("{everything:?}") }).await.unwrap_err().into_panic();
+    assert_clean("a panic", panic.downcast_ref::<String>().unwrap().as_bytes());
     for document in tenant.documents().values() {
         assert_clean("a document", format!("{document:?}").as_bytes());
     }
