@@ -100,6 +100,40 @@ async fn a_sync_can_be_a_task_of_its_own() {
 }
 
 #[tokio::test]
+async fn ten_thousand_pages_take_as_few_requests_as_promised() {
+    const PAGES: u64 = 10_000;
+    const CHANGES: u64 = 120;
+    let site = Site::builder().spaces(1).pages(PAGES as usize).page_bytes(300).start().await.unwrap();
+    let tenant = Tenant::new(&site).await;
+    // Of which one lists the spaces.
+    let listings = || site.statistics().requests - 1;
+
+    assert_complete(&tenant.sync().await);
+    assert!(listings() <= PAGES / 100 + 1 + 5, "first: {}", listings());
+
+    site.forget();
+    assert_complete(&tenant.sync().await);
+    assert_eq!(listings(), 1, "idle");
+
+    site.with_state(|state| {
+        let pages = state.visible_pages();
+        for page in pages.iter().step_by((PAGES / CHANGES) as usize).take(CHANGES as usize) {
+            state.edit(&page.id, None);
+        }
+    });
+    site.forget();
+    let delta = tenant.sync().await;
+    assert_complete(&delta);
+    assert_eq!(delta.summary.documents.upserted, CHANGES);
+    assert!(listings() <= CHANGES / 50 + 3, "delta: {}", listings());
+
+    site.forget();
+    assert_complete(&tenant.sync_full().await);
+    assert!(listings() <= PAGES / 250 + 2, "full again: {}", listings());
+    tenant.assert_equals(&site);
+}
+
+#[tokio::test]
 async fn a_delta_run_fetches_what_changed_and_only_that() {
     let site = Site::builder().spaces(3).pages(400).start().await.unwrap();
     let tenant = Tenant::new(&site).await;
