@@ -1,7 +1,7 @@
 # The only place that knows in which order things are built: the component first, then `kai`, which embeds it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help component build release demo test lint dependencies audit format goldens fuzz soak clean
+.PHONY: help component build release demo test lint cargo-deny dependencies audit format goldens fuzz soak clean
 
 CARGO ?= cargo
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -37,14 +37,16 @@ lint: component dependencies ## Check format, lints, documentation and dependenc
 	$(CARGO) clippy --locked -p confluence-connector --target wasm32-wasip2 -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
-# `deny.toml` says what may be depended on. The tool is no part of the build: `cargo install --locked cargo-deny`.
-dependencies: ## Check licences, sources and duplicate versions of all dependencies; needs cargo-deny
+# Not a part of the build, so nobody needs it who only builds.
+cargo-deny:
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+
+# `deny.toml` says what may be depended on.
+dependencies: cargo-deny ## Check licences, sources and duplicate versions of all dependencies; needs cargo-deny
 	$(CARGO) deny --locked --workspace check --hide-inclusion-graph licenses bans sources
 
 # Needs the network: the database of advisories lies elsewhere.
-audit: ## Check all dependencies for known vulnerabilities; needs cargo-deny and the network
-	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: cargo install --locked cargo-deny" >&2; exit 1; }
+audit: cargo-deny ## Check all dependencies for known vulnerabilities; needs cargo-deny and the network
 	@log=$$(mktemp); trap 'rm -f '"$$log" EXIT; \
 	if $(CARGO) deny --locked --workspace check advisories >"$$log" 2>&1; then cat "$$log"; \
 	elif grep -q "failed to fetch advisory database" "$$log"; then \

@@ -76,9 +76,9 @@ pub(crate) struct Counters {
 pub(crate) struct CallBudget {
     pub(crate) clock: CallClock,
     pub(crate) response_body: usize,
-    /// Requests that are left, and those that were had.
+    /// Requests that the call may make, and those that it made.
+    limit: u32,
     requests: AtomicU32,
-    had: AtomicU32,
     waited: Mutex<Duration>,
 }
 
@@ -87,20 +87,16 @@ impl CallBudget {
         Self {
             clock: CallClock::start(),
             response_body,
-            requests: AtomicU32::new(requests),
-            had: AtomicU32::new(0),
+            limit: requests,
+            requests: AtomicU32::new(0),
             waited: Mutex::new(Duration::ZERO),
         }
     }
 
-    fn take_request(&self) -> bool {
-        let less_one = |left: u32| left.checked_sub(1);
-        self.requests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less_one).is_ok()
-    }
-
-    /// The number of the next request within the call, from 1.
-    fn number(&self) -> u32 {
-        self.had.fetch_add(1, Ordering::Relaxed) + 1
+    /// The number of the call's next request, from 1; none where it has used them up.
+    fn take_request(&self) -> Option<u32> {
+        let one_more = |made: u32| (made < self.limit).then_some(made + 1);
+        self.requests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|made| made + 1)
     }
 
     fn waited(&self) -> Duration {
@@ -136,17 +132,17 @@ impl Tenant {
         request: Request<()>,
         budget: &CallBudget,
     ) -> Result<Response<Bytes>, Error> {
-        if !budget.take_request() {
+        let Some(number) = budget.take_request() else {
             warn!("request denied: the call has used up its requests");
             return Err(Error::ConnectionLimitReached);
-        }
+        };
         let url = self.egress.check(request.method(), request.uri()).map_err(|denial| {
             warn!(%denial, "request denied");
             Error::HttpRequestDenied
         })?;
         let headers = self.headers(request.headers()).ok_or(Error::HttpRequestDenied)?;
         // The query may be long and holds nothing that a path does not tell.
-        let span = debug_span!("request", id = budget.number(), path = url.path());
+        let span = debug_span!("request", id = number, path = url.path());
         self.attempts(url, headers, budget).instrument(span).await
     }
 

@@ -7,11 +7,30 @@ use crate::markdown::elements::Element;
 use crate::markdown::entities::decode;
 use crate::markdown::inline;
 use crate::markdown::targets::{self, Target};
-use crate::markdown::tokenizer::{Tag, Token};
+use crate::markdown::tokenizer::{Tag, Token, Tokenizer};
 use crate::markdown::{emoji, escape};
 
 /// How many tokens are looked at for the file of an image whose caption comes first.
 const LOOK_AHEAD: usize = 64;
+
+/// What an image shows where that stands behind its caption (facts E7), which is shown below: the tokens begin within it.
+fn target_behind_caption(tokens: Tokenizer<'_>) -> Target {
+    let mut target = Target::default();
+    let mut in_caption = true;
+    for token in tokens.take(LOOK_AHEAD) {
+        match token {
+            Token::End("ac:image") => break,
+            Token::End("ac:caption") => in_caption = false,
+            Token::Start(tag) if !in_caption => {
+                if let Element::Resource(resource) = Element::of(tag.name) {
+                    target.add(resource, &tag);
+                }
+            }
+            _ => {}
+        }
+    }
+    target
+}
 
 impl<'a> Converter<'a> {
     /// A link whose target cannot be told, for the reason given.
@@ -87,44 +106,23 @@ impl<'a> Converter<'a> {
 
     /// Writes the image whose caption begins.
     pub(super) fn write_image(&mut self) {
-        self.look_ahead_for_file();
+        let tokens = &self.tokens;
+        let mut looked_ahead = false;
         let image = self.stack.iter_mut().rev().take(REACH).find_map(|frame| match &mut frame.state {
-            // A caption may stand before the name of its file.
-            State::Image(image) if !image.written && image.target.is_some() => {
-                image.written = true;
-                Some((image.tag, image.target.clone()))
-            }
-            _ => None,
-        });
-        if let Some((tag, target)) = image {
-            self.show_image(&ImageState { tag, target, written: true });
-        }
-    }
-
-    /// Reads what an image shows where that stands behind its caption (facts E7), which is shown below.
-    pub(super) fn look_ahead_for_file(&mut self) {
-        let mut target = Target::default();
-        let mut in_caption = true;
-        for token in self.tokens.clone().take(LOOK_AHEAD) {
-            match token {
-                Token::End("ac:image") => break,
-                Token::End("ac:caption") => in_caption = false,
-                Token::Start(tag) if !in_caption => {
-                    if let Element::Resource(resource) = Element::of(tag.name) {
-                        target.add(resource, &tag);
-                    }
+            State::Image(image) if !image.written => {
+                if !image.target.is_some() && !looked_ahead {
+                    looked_ahead = true;
+                    image.target = target_behind_caption(tokens.clone());
                 }
-                _ => {}
+                image.target.is_some().then_some(image)
             }
-        }
-        self.nearest(|frame| match &mut frame.state {
-            State::Image(image) if !image.written && !image.target.is_some() => {
-                image.target = std::mem::take(&mut target);
-                Some(())
-            }
-            State::Image(_) => Some(()),
             _ => None,
         });
+        if let Some(image) = image {
+            image.written = true;
+            let image = ImageState { tag: image.tag, target: image.target.clone(), written: true };
+            self.show_image(&image);
+        }
     }
 
     pub(super) fn show_image(&mut self, image: &ImageState<'a>) {

@@ -1,7 +1,5 @@
 //! What the macros of [`macros`](super::super::macros) show: their bodies, titles and parameters.
 
-use std::borrow::Cow;
-
 use super::{Converter, MacroState, State};
 use crate::markdown::inline::Mark;
 use crate::markdown::macros::Becomes;
@@ -114,8 +112,7 @@ impl<'a> Converter<'a> {
         let page = self.page;
         match state.becomes {
             Becomes::Status => {
-                let title = state.parameter("title").unwrap_or_default().to_owned();
-                self.level().inline.push_text(&title);
+                self.level().inline.push_text(state.parameter("title").unwrap_or_default());
             }
             Becomes::Issue => {
                 if let Some(key) = state.parameter("key") {
@@ -124,36 +121,31 @@ impl<'a> Converter<'a> {
                 }
             }
             Becomes::Titled => {
-                let title = state.parameter("title").map(str::to_owned);
                 self.flush();
-                self.title(title.as_deref());
+                self.title(state.parameter("title"));
             }
             Becomes::PageLink => {
                 let named = state.parameter("").or_else(|| state.parameter("page")).map(Target::page_named);
-                let target =
-                    named.filter(|_| !state.target.is_some()).unwrap_or_else(|| state.target.clone());
+                let target = named.as_ref().filter(|_| !state.target.is_some()).unwrap_or(&state.target);
                 // `@self` and `@home` name no page to go to.
                 match target.name().filter(|name| !name.starts_with('@')) {
-                    Some(name) => self.resource_link(name, &target),
+                    Some(name) => self.resource_link(name, target),
                     // The children of the page itself have documents of their own.
                     None if state.name == "children" => {}
                     None => self.notice_link(Some("page of a macro")),
                 }
             }
             Becomes::FileLink => {
-                let url = state.parameter("url").or_else(|| state.parameter("src")).map(str::to_owned);
-                let named = state.parameter("name").map(Target::file_named);
                 if state.target.is_some() {
                     self.resource_link(state.target.name().unwrap_or_default(), &state.target);
-                } else if let Some(target) = named.filter(|_| url.is_none()) {
-                    self.resource_link(target.name().unwrap_or_default(), &target);
-                } else if let Some(url) = url {
-                    let address = targets::link(&url, page.base_url).map(Cow::into_owned);
+                } else if let Some(url) = state.parameter("url").or_else(|| state.parameter("src")) {
                     // The address is a parameter and no text of the page: where nobody may go, nothing is shown.
-                    match address {
-                        Some(address) => self.link(&url, Some(&address)),
-                        None => self.notice_link(Some(targets::missing(&url))),
+                    match targets::link(url, page.base_url) {
+                        Some(address) => self.link(url, Some(&address)),
+                        None => self.notice_link(Some(targets::missing(url))),
                     }
+                } else if let Some(name) = state.parameter("name") {
+                    self.resource_link(name, &Target::file_named(name));
                 } else {
                     self.notice_link(Some("file of a macro"));
                 }
@@ -177,12 +169,12 @@ impl<'a> Converter<'a> {
             }
             Becomes::Formula => {
                 let parameter = ["body", "equation", ""].into_iter().find_map(|name| state.parameter(name));
-                let formula = parameter.unwrap_or_default().to_owned();
+                let formula = parameter.unwrap_or_default();
                 if state.name.contains("inline") {
-                    self.inline_code(&formula);
+                    self.inline_code(formula);
                 } else if !formula.is_empty() {
                     self.flush();
-                    self.level().blocks.code(&formula, "latex");
+                    self.level().blocks.code(formula, "latex");
                 }
             }
             _ => {}

@@ -20,24 +20,16 @@ use bytes::Bytes;
 use confluence_site::{Condition, Fault, Site};
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::{Response, Version};
-use kai_host::{CallError, Error, HostBuilder, HttpTimeouts, Limits, RetryPolicy, Session, Source};
+use kai_host::{CallError, Error, HostBuilder, HttpTimeouts, Limits, RetryPolicy, Session};
 
 use support::server::{Server, body, certified, spaces};
-use support::{host, load};
-
-fn source(base_url: &str) -> Source {
-    Source {
-        kind: "CONFLUENCE".into(),
-        base_url: base_url.into(),
-        email: Site::EMAIL.into(),
-        api_token: Site::TOKEN.into(),
-        space_key: None,
-        cloud_id: None,
-    }
-}
+use support::{host, load, registration_at};
 
 async fn session(builder: HostBuilder, base_url: &str) -> Session {
-    load(&builder.build().unwrap()).await.session(source(base_url)).unwrap()
+    load(&builder.build().unwrap())
+        .await
+        .session(registration_at(base_url, serde_json::json!({})).source)
+        .unwrap()
 }
 
 fn impatient() -> HostBuilder {

@@ -11,7 +11,9 @@ use kai_host::{CallError, ComponentSource, Error, Limit, Limits, RetryPolicy, So
 
 use support::calls::Calls;
 use support::hostile;
-use support::{Tenant, assert_complete, connector, host, load, registration, registration_with};
+use support::{
+    Tenant, assert_complete, connector, host, load, registration, registration_at, registration_with,
+};
 
 #[tokio::test]
 async fn accounts_on_one_site_share_its_gate() {
@@ -71,16 +73,8 @@ async fn a_rotated_token_counts_from_the_next_request_in_every_session_of_the_ac
 async fn tenants_are_counted_while_they_have_sessions() {
     let host = host().live_tenants(2).build().unwrap();
     let connector = load(&host).await;
-    let source = |email: &str| {
-        let mut source = kai::source_file::Registration::parse(
-            br#"{"kind":"CONFLUENCE","base_url":"http://127.0.0.1:9","email":"x","api_token":"t"}"#,
-            None,
-        )
-        .unwrap()
-        .source;
-        source.email = email.to_owned();
-        source
-    };
+    let source =
+        |email: &str| registration_at("http://127.0.0.1:9", serde_json::json!({"email": email})).source;
     let first = connector.session(source("a")).unwrap();
     let _second = connector.session(source("b")).unwrap();
     let _again = connector.session(source("a")).unwrap();

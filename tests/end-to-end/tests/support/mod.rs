@@ -54,8 +54,13 @@ pub(crate) fn registration(site: &Site) -> Registration {
 
 /// The registration of the site with other fields on top.
 pub(crate) fn registration_with(site: &Site, fields: serde_json::Value) -> Registration {
+    registration_at(&site.base_url(), fields)
+}
+
+/// The same of whatever answers at this address.
+pub(crate) fn registration_at(base_url: &str, fields: serde_json::Value) -> Registration {
     let mut document = serde_json::json!({
-        "kind": "CONFLUENCE", "base_url": site.base_url(), "email": Site::EMAIL, "api_token": Site::TOKEN,
+        "kind": "CONFLUENCE", "base_url": base_url, "email": Site::EMAIL, "api_token": Site::TOKEN,
     });
     for (field, value) in fields.as_object().unwrap() {
         document[field] = value.clone();
