@@ -61,7 +61,8 @@ impl Cursor {
         encode(self)
     }
 
-    /// Reads a cursor of the listing of `partition` with `since` and `carry`.
+    /// Reads a cursor of the listing of `partition` with `since`. A walk by id (no `since`) may change what it carries
+    /// at any stretch; one that is newest first may not, its passes differ.
     ///
     /// # Errors
     /// [`Error::StaleCursor`] for anything else.
@@ -72,8 +73,12 @@ impl Cursor {
         carry: Carry,
     ) -> Result<Self, Error> {
         let cursor: Self = decode(text)?;
-        let same_listing = cursor.partition == partition && cursor.since == since && cursor.carry == carry;
-        if same_listing { Ok(cursor) } else { Err(Error::StaleCursor) }
+        let same_carry = cursor.carry == carry || since.is_none();
+        if cursor.partition == partition && cursor.since == since && same_carry {
+            Ok(Self { carry, ..cursor })
+        } else {
+            Err(Error::StaleCursor)
+        }
     }
 }
 
@@ -205,6 +210,10 @@ mod tests {
         assert_eq!(decode_as(&text, "43", Carry::Documents), Err(Error::StaleCursor));
         assert_eq!(decode_as(&text, "42", Carry::References), Err(Error::StaleCursor));
         assert_eq!(Cursor::decode(&text, "42", None, Carry::Documents), Err(Error::StaleCursor));
+        // A walk by id may change what it carries.
+        let by_id = Cursor { since: None, ..cursor() };
+        let changed = Cursor::decode(&by_id.encode(), "42", None, Carry::References);
+        assert_eq!(changed, Ok(Cursor { carry: Carry::References, ..by_id }));
         assert_eq!(
             decode_as(
                 &SpaceCursor { after: "x".to_owned(), loop_guard: LoopGuard::default() }.encode(),

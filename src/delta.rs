@@ -19,6 +19,10 @@ const HOST_CLOCK_TRUST: TimeDelta = TimeDelta::minutes(5);
 /// later than the token in any zone from UTC-12 to UTC+14.
 const WIDEST_ZONE: TimeDelta = TimeDelta::hours(12);
 
+/// Pages that must have come in order before the order is trusted. A server that ignores `sort` gives so many in
+/// descending order by accident once in 12! listings; fewer, as where it also gives few pages an answer, prove nothing.
+const ORDER_EVIDENCE: u32 = 12;
+
 /// A moment in UTC, to the millisecond. The default is the beginning of 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(DateTime<Utc>);
@@ -104,8 +108,10 @@ pub fn next_token(
 pub struct NewestFirst {
     last: Option<Timestamp>,
     broken: bool,
-    /// How many pages in a row, up to the last one seen, are not newer than the token.
-    older_in_a_row: u32,
+    /// Pages seen.
+    seen: u32,
+    /// Whether the last one seen is not newer than the token.
+    older: bool,
 }
 
 impl NewestFirst {
@@ -113,13 +119,20 @@ impl NewestFirst {
     pub fn see(&mut self, modified_at: Timestamp, since: Timestamp) {
         self.broken |= self.last.is_some_and(|last| modified_at > last);
         self.last = Some(modified_at);
-        self.older_in_a_row = if modified_at > since { 0 } else { self.older_in_a_row.saturating_add(1) };
+        self.seen = self.seen.saturating_add(1);
+        self.older = modified_at <= since;
     }
 
-    /// Whether the listing may end, although the server has more, once `margin` older pages came in a row.
+    /// Whether the listing may end although the server has more: an older page came, in an order to be trusted.
     #[must_use]
-    pub fn may_end(&self, margin: u32) -> bool {
-        !self.broken && self.older_in_a_row >= margin.max(1)
+    pub fn may_end(&self) -> bool {
+        !self.broken && self.older && self.seen >= ORDER_EVIDENCE
+    }
+
+    /// For a second pass over the same listing, from its top: what is known of the server's order counts there, too.
+    #[must_use]
+    pub fn again(self) -> Self {
+        Self { last: None, older: false, ..self }
     }
 }
 
@@ -180,17 +193,32 @@ mod tests {
         let since = at("2026-01-05T00:00:00Z");
         let day = |day: u32| at(&format!("2026-01-{day:02}T00:00:00Z"));
         let mut order = NewestFirst::default();
-        for page in [9, 7, 7] {
+        for page in [20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 9, 7, 7] {
             order.see(day(page), since);
-            assert!(!order.may_end(1));
+            assert!(!order.may_end());
         }
         order.see(day(5), since);
-        assert!(order.may_end(1) && !order.may_end(2), "a page as old as the token is not new");
-        order.see(day(4), since);
-        assert!(order.may_end(2));
+        assert!(order.may_end(), "a page as old as the token is not new");
         order.see(day(6), since);
         order.see(day(2), since);
-        assert!(!order.may_end(1), "an order that was broken once is never trusted again");
+        assert!(!order.may_end(), "an order that was broken once is never trusted again");
+        assert!(!order.again().may_end());
+    }
+
+    #[test]
+    fn few_pages_in_order_prove_no_order() {
+        let since = at("2026-01-05T00:00:00Z");
+        let mut order = NewestFirst::default();
+        for page in 1..ORDER_EVIDENCE {
+            order.see(at("2026-01-01T00:00:00Z"), since);
+            assert!(!order.may_end(), "after {page}");
+        }
+        order.see(at("2026-01-01T00:00:00Z"), since);
+        assert!(order.may_end());
+        let mut second = order.again();
+        assert!(!second.may_end(), "nothing was seen of the second pass");
+        second.see(at("2026-01-04T00:00:00Z"), since);
+        assert!(second.may_end(), "the first pass has shown the order");
     }
 
     proptest! {

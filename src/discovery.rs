@@ -23,6 +23,9 @@ const FIRST_READ: u32 = 100;
 /// Stretch with bodies at which shrinking ends and pages are read one by one.
 const SMALLEST_READ: u32 = 10;
 
+/// Bytes of an answer with bodies that stretches grow to: few requests for common pages, bounded memory for large ones.
+const WANTED_ANSWER: usize = 5 << 20;
+
 /// First stretch of a probe.
 const FIRST_PROBE: u32 = 25;
 
@@ -231,7 +234,7 @@ impl<T: Transport> Walk<'_, T> {
         }
         // One older page after an unbroken run of newer ones is enough: a page that the second pass meets beyond
         // this count is read there all the same.
-        let ended = stretch.next.is_none() || self.cursor.order.may_end(1);
+        let ended = stretch.next.is_none() || self.cursor.order.may_end();
         if !ended {
             self.cursor.limit = doubled(self.cursor.limit);
             return self.go_on(Batch::default(), stretch.next);
@@ -243,7 +246,7 @@ impl<T: Transport> Walk<'_, T> {
         self.cursor.limit = self.cursor.fresh.saturating_add(1).min(FIRST_READ);
         self.cursor.pass = Pass::Read;
         self.cursor.after = None;
-        self.cursor.order = NewestFirst::default();
+        self.cursor.order = self.cursor.order.again();
         self.cursor.loop_guard = LoopGuard::default();
         Ok(Batch { next: Some(self.cursor.encode()), ..Batch::default() })
     }
@@ -255,12 +258,13 @@ impl<T: Transport> Walk<'_, T> {
             match self.list(true, limit) {
                 Ok(stretch) => {
                     // Shrunken or not, the next stretch may be larger again; a second pass asks for what is left.
+                    let read = u32::try_from(stretch.items.len()).unwrap_or(u32::MAX);
+                    let fitting = fitting(limit, read, stretch.bytes);
                     self.cursor.limit = match self.cursor.since {
-                        None => doubled(limit),
+                        None => fitting,
                         Some(_) => {
-                            let read = u32::try_from(stretch.items.len()).unwrap_or(u32::MAX);
                             self.cursor.fresh = self.cursor.fresh.saturating_sub(read);
-                            self.cursor.fresh.saturating_add(1).min(doubled(limit)).max(SMALLEST_READ)
+                            self.cursor.fresh.saturating_add(1).min(fitting).max(SMALLEST_READ)
                         }
                     };
                     return self.emit(stretch, true);
@@ -337,7 +341,7 @@ impl<T: Transport> Walk<'_, T> {
         ids.sort_unstable();
         self.cursor.before = ids;
         batch.notices = notices.into_list();
-        let ended = stretch.next.is_none() || (self.cursor.since.is_some() && self.cursor.order.may_end(1));
+        let ended = stretch.next.is_none() || (self.cursor.since.is_some() && self.cursor.order.may_end());
         if ended { Ok(self.end(batch)) } else { self.go_on(batch, stretch.next) }
     }
 
@@ -389,6 +393,14 @@ impl<T: Transport> Walk<'_, T> {
         };
         batch
     }
+}
+
+/// The limit after one that brought so many pages in so many bytes: as many as [`WANTED_ANSWER`] holds of such pages,
+/// but no more than twice as many as before.
+fn fitting(limit: u32, pages: u32, bytes: usize) -> u32 {
+    let each = (bytes / pages.max(1) as usize).max(1);
+    let wanted = u32::try_from(WANTED_ANSWER / each).unwrap_or(u32::MAX);
+    wanted.min(doubled(limit)).max(SMALLEST_READ)
 }
 
 fn doubled(limit: u32) -> u32 {

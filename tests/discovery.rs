@@ -29,6 +29,8 @@ struct Site {
     fault: Fault,
     honours_sort: Cell<bool>,
     largest_answer: Cell<usize>,
+    /// Bytes of padding in each body.
+    padding: Cell<usize>,
 }
 
 struct Query {
@@ -56,6 +58,7 @@ impl Site {
             fault: Box::new(|_| None),
             honours_sort: Cell::new(true),
             largest_answer: Cell::new(250),
+            padding: Cell::new(0),
         }
     }
 
@@ -72,9 +75,10 @@ impl Site {
         pages.insert(id, (at, version));
     }
 
-    fn page(id: u64, (modified, version): (i64, u32), body: bool) -> Value {
+    fn page(&self, id: u64, (modified, version): (i64, u32), body: bool) -> Value {
         let body = if body {
-            json!({"storage": {"value": format!("<p>text of {id}</p>"), "representation": "storage"}})
+            let padding = "x".repeat(self.padding.get());
+            json!({"storage": {"value": format!("<p>text of {id}{padding}</p>"), "representation": "storage"}})
         } else {
             json!({})
         };
@@ -91,7 +95,7 @@ impl Site {
         if let Some(id) = query.path.strip_prefix("/wiki/api/v2/pages/") {
             let id: u64 = id.parse().unwrap();
             return match self.pages.borrow().get(&id) {
-                Some(&page) => ok(&Self::page(id, page, body)),
+                Some(&page) => ok(&self.page(id, page, body)),
                 None => {
                     status(404, &json!({"errors": [{"title": format!("Cannot find a page with id {id}")}]}))
                 }
@@ -125,7 +129,7 @@ impl Site {
         let offset = query.number("cursor").unwrap_or(0);
         let limit = query.number("limit").unwrap().min(self.largest_answer.get());
         let results: Vec<_> =
-            pages.iter().skip(offset).take(limit).map(|&(id, page)| Self::page(id, page, body)).collect();
+            pages.iter().skip(offset).take(limit).map(|&(id, page)| self.page(id, page, body)).collect();
         let end = offset + results.len();
         let links = if end < pages.len() {
             json!({"next": format!("/wiki{}?cursor={end}", query.path)})
@@ -322,6 +326,48 @@ fn an_order_that_is_broken_is_read_to_the_end() {
 }
 
 #[test]
+fn an_order_that_is_broken_is_found_out_also_where_answers_are_small() {
+    for largest in [1, 2, 5, 11] {
+        let site = Site::new(40);
+        site.honours_sort.set(false);
+        site.largest_answer.set(largest);
+        let since = time(NOW - 3_600_000);
+        site.edit(39, NOW - 1_000_000);
+        let (changes, _) = walk(&site, Some(&since), Carry::Documents).unwrap();
+        assert_eq!(ids(&changes), [39], "at {largest} a request");
+    }
+}
+
+#[test]
+fn large_pages_come_in_smaller_stretches() {
+    for (padding, most) in [(100_000, 53), (1_000_000, 10)] {
+        let site = Site::new(200);
+        site.padding.set(padding);
+        assert_eq!(ids(&walk(&site, None, Carry::Documents).unwrap().0).len(), 200);
+        let requests = site.requests.borrow();
+        let limits = requests[1..].iter().filter_map(|request| {
+            let (_, rest) = request.split_once("limit=")?;
+            rest.split('&').next()?.parse::<u32>().ok()
+        });
+        for limit in limits {
+            assert!(limit <= most, "{limit} pages of {padding} bytes at once");
+        }
+    }
+}
+
+#[test]
+fn a_stretch_of_references_is_read_again_with_bodies_at_the_same_cursor() {
+    let site = Site::new(1_000);
+    let first = step(&site, None, Carry::References, None).unwrap();
+    let second = step(&site, None, Carry::References, first.next.as_deref()).unwrap();
+    site.requests.borrow_mut().clear();
+    let again = step(&site, None, Carry::Documents, first.next.as_deref()).unwrap();
+    assert_eq!(ids(&again.changes), ids(&second.changes));
+    assert!(again.changes.iter().all(|change| matches!(change, Change::Document(_))));
+    assert_eq!(site.requests.borrow().len(), 1);
+}
+
+#[test]
 fn a_server_that_gives_fewer_pages_than_asked_is_read_to_the_end() {
     for largest in [1, 7, 25, 249] {
         let site = Site::new(500);
@@ -385,7 +431,7 @@ fn one_poisonous_page_costs_one_failure() {
 fn a_page_without_a_readable_version_is_one_failure() {
     let site = Site::new(3).with_fault(|_| {
         Some(Ok(ok(&json!({"results": [
-            Site::page(1, (NOW - 9_000_000, 1), true),
+            Site::new(0).page(1, (NOW - 9_000_000, 1), true),
             {"id": "2", "title": "Odd", "version": null},
             {"id": "4", "title": "No body", "version": {"createdAt": time(NOW - 9_000_000), "number": 1}, "body": {}},
         ]}))))
@@ -399,7 +445,7 @@ fn a_page_without_a_readable_version_is_one_failure() {
 #[test]
 fn an_empty_body_is_an_empty_page_and_no_failure() {
     let site = Site::new(1).with_fault(|_| {
-        let mut page = Site::page(1, (NOW - 9_000_000, 1), true);
+        let mut page = Site::new(0).page(1, (NOW - 9_000_000, 1), true);
         page["body"]["storage"]["value"] = json!("");
         Some(Ok(ok(&json!({"results": [page]}))))
     });

@@ -32,6 +32,8 @@ pub struct Listing<I> {
     pub next: Option<String>,
     /// The `Date` header of the answer.
     pub date: Option<String>,
+    /// Bytes of the answer.
+    pub bytes: usize,
 }
 
 impl<'a, T: Transport> Client<'a, T> {

@@ -202,7 +202,8 @@ impl<T: Transport> Client<'_, T> {
         let answer: Answer<'_> = parse(&response)?;
         let next = answer.links.next_cursor(&self.origins())?;
         let items = answer.results.into_iter().map(Shape::into_page).collect();
-        Ok(Listing { items, next, date: response.date })
+        let bytes = response.body.len();
+        Ok(Listing { items, next, bytes, date: response.date })
     }
 
     /// Reads one page with its body, whatever its status is.

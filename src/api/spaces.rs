@@ -87,7 +87,8 @@ impl<T: Transport> Client<'_, T> {
                 Space { id: shape.id.into_owned(), key, name }
             })
             .collect();
-        Ok(Listing { items, next, date: response.date })
+        let bytes = response.body.len();
+        Ok(Listing { items, next, bytes, date: response.date })
     }
 
     /// Origins that a `next` link may name: the API's and the workspace's own.
