@@ -10,7 +10,7 @@ use std::error::Error;
 use std::path::Path;
 
 use kai::source_file::Registration;
-use kai::store::SqliteStore;
+use kai::store::{SharedStore, SqliteStore};
 use kai::sync::{SyncOptions, sync};
 use kai_host::{ComponentSource, Host};
 
@@ -23,8 +23,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let connector = Host::builder().build()?.load(ComponentSource::File(component.into())).await?;
     let registration = Registration::read(Path::new(source_file), None)?;
     let session = connector.session(registration.source.clone())?;
-    let store = SqliteStore::open(Path::new("kai-data"))?;
-    let (outcome, _store) = sync(&session, &registration, store, SyncOptions::default(), &()).await?;
+    let store = SharedStore::new(SqliteStore::open(Path::new("kai-data"))?);
+    let outcome = sync(&session, &registration, &store, SyncOptions::default(), &()).await?;
     println!("{:?}", outcome.summary);
     outcome.error.map_or(Ok(()), |error| Err(error.into()))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kai::error::{Error, exit};
 use kai::markdown_files;
 use kai::source_file::Registration;
-use kai::store::{FailedPage, Filter, SqliteStore, StoredDocument};
+use kai::store::{FailedPage, Filter, SharedStore, SqliteStore, StoredDocument};
 use kai::summary::Summary;
 use kai::sync::{self, SyncOptions};
 use kai_host::{ComponentSource, Connector, Host, Limits, StoragePage};
@@ -96,12 +96,12 @@ pub(crate) async fn sync(
     out: &mut impl Write,
 ) -> Result<u8, Error> {
     let session = connector.session(registration.source.clone())?;
-    let store = SqliteStore::open(&arguments.data)?;
+    let store = SharedStore::new(SqliteStore::open(&arguments.data)?);
     let options = SyncOptions { full: arguments.full, confirm_removals: arguments.confirm_removals };
     let progress = Progress::new(arguments.quiet);
-    let result = sync::sync(&session, registration, store, options, &progress).await;
+    let result = sync::sync(&session, registration, &store, options, &progress).await;
     progress.finish();
-    let (outcome, store) = result?;
+    let outcome = result?;
     if arguments.json {
         print(out, &json(&outcome.summary));
     } else {
@@ -109,7 +109,8 @@ pub(crate) async fn sync(
     }
     // What is in the store is good, also where the run did not come to its end.
     if let Some(directory) = &arguments.markdown {
-        let files = markdown_files::write(&store, &registration.id(), directory)?;
+        let (id, into) = (registration.id(), directory.clone());
+        let files = store.with(move |store| markdown_files::write(store, &id, &into)).await?;
         if !arguments.json {
             let directory = directory.display();
             let line = format!(

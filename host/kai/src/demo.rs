@@ -6,7 +6,7 @@ use std::time::Duration;
 use confluence_site::Site;
 use kai::error::Error;
 use kai::source_file::Registration;
-use kai::store::{Filter, SqliteStore};
+use kai::store::{Filter, SharedStore, SqliteStore, StoreError};
 use kai::sync::{self, Outcome, SyncOptions};
 use kai_host::{Connector, Limits};
 
@@ -55,17 +55,21 @@ pub(crate) async fn run(
 
     // Goes with everything in it when the demo ends.
     let data = tempfile::tempdir().map_err(failed)?;
-    let store = SqliteStore::open(data.path())?;
+    let store = SharedStore::new(SqliteStore::open(data.path())?);
     heading(out, "kai sync: the first run brings everything");
-    let (outcome, store) = sync_once(&connector, &registration, store, &site, out).await?;
+    let outcome = sync_once(&connector, &registration, &store, &site, out).await?;
     outcome.error.map_or(Ok(()), Err)?;
 
     heading(out, "kai documents: one of them");
-    let mut shown = None;
-    store.documents(&Filter::default(), |document| {
-        shown = Some(document);
-        false
-    })?;
+    let first = |store: &mut SqliteStore| {
+        let mut shown = None;
+        store.documents(&Filter::default(), |document| {
+            shown = Some(document);
+            false
+        })?;
+        Ok::<_, StoreError>(shown)
+    };
+    let shown = store.with(first).await?;
     if let Some(document) = shown {
         print(out, &format!("{}\n", document.web_url));
         let mut lines = document.content.lines();
@@ -88,7 +92,7 @@ pub(crate) async fn run(
         ids.extend(state.create_page("ENG", "Fresh from the keyboard", None));
         ids
     });
-    let (outcome, _store) = sync_once(&connector, &registration, store, &site, out).await?;
+    let outcome = sync_once(&connector, &registration, &store, &site, out).await?;
     let counts = outcome.summary.documents;
     outcome.error.map_or(Ok(()), Err)?;
     print(
@@ -101,16 +105,16 @@ pub(crate) async fn run(
 async fn sync_once(
     connector: &Connector,
     registration: &Registration,
-    store: SqliteStore,
+    store: &SharedStore<SqliteStore>,
     site: &Site,
     out: &mut impl Write,
-) -> Result<(Outcome, SqliteStore), Error> {
+) -> Result<Outcome, Error> {
     let session = connector.session(registration.source.clone())?;
     site.forget();
     let progress = Progress::new(false);
     let result = sync::sync(&session, registration, store, SyncOptions::default(), &progress).await;
     progress.finish();
-    let (outcome, store) = result?;
+    let outcome = result?;
     print(out, &commands::report(&outcome.summary, &outcome.notices));
     let seen = site.statistics();
     let by_endpoint: Vec<String> =
@@ -124,7 +128,7 @@ async fn sync_once(
             seen.max_in_flight
         ),
     );
-    Ok((outcome, store))
+    Ok(outcome)
 }
 
 fn heading(out: &mut impl Write, text: &str) {

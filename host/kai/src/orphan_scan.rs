@@ -1,15 +1,14 @@
 //! Removal: a document goes only if Confluence itself says that its page is gone.
 
-use std::collections::HashSet;
-
 use kai_host::{CallError, Error as ConnectorError, Partition};
 use tracing::info;
 
+use crate::calls::Calls;
 use crate::error::Error;
 use crate::progress::Event;
-use crate::store::{Store, Write};
+use crate::store::{Store, StoreError, Write};
 use crate::summary::DocumentCounts;
-use crate::sync::{Pass, ids, page_write};
+use crate::sync::{Pass, page_write};
 
 /// Beyond this share of a source's documents (in percent) ...
 const GUARDED_SHARE: u64 = 20;
@@ -22,19 +21,19 @@ const GUARDED_COUNT: u64 = 20;
 ///
 /// # Errors
 /// [`Error::RemovalsRefused`] where too many are gone at once; any other error keeps everything.
-pub(crate) async fn remove_orphans<S: Store>(
-    pass: &Pass<'_, S>,
+pub(crate) async fn remove_orphans<C: Calls, S: Store>(
+    pass: &Pass<'_, C, S>,
     partitions: &[Partition],
     confirmed: bool,
 ) -> Result<(), Error> {
     let (id, run) = (pass.source_id.to_owned(), pass.run);
-    let (unseen, stored) =
-        pass.store.with(move |store| Ok((store.unseen(&id, run)?, store.count(&id)?))).await?;
+    let look = move |store: &mut S| Ok::<_, StoreError>((store.unseen(&id, run)?, store.count(&id)?));
+    let (unseen, stored) = pass.store.with(look).await?;
     if unseen.is_empty() {
         return Ok(());
     }
     pass.observer.event(Event::Confirming(unseen.len()));
-    let mut scope = Scope { pass, in_scope: ids(partitions), known: Vec::new() };
+    let mut scope = Scope { pass, partitions, known: Vec::new() };
     let (mut gone, mut present) = (Vec::new(), Vec::new());
     let pages = unseen.into_iter().map(|id| (id, None)).collect();
     for (id, title, fetched) in pass.fetch_all(pages).await {
@@ -66,21 +65,31 @@ pub(crate) async fn remove_orphans<S: Store>(
 }
 
 /// Which spaces a run covers, also by the other names that a space's pages may carry.
-struct Scope<'a, S> {
-    pass: &'a Pass<'a, S>,
-    in_scope: HashSet<&'a str>,
+struct Scope<'a, C, S> {
+    pass: &'a Pass<'a, C, S>,
+    partitions: &'a [Partition],
     known: Vec<(String, bool)>,
 }
 
-impl<S: Store> Scope<'_, S> {
-    /// A page's address names its space by a key that may be an alias (facts A1), so the site is asked which space
-    /// that is.
+impl<C: Calls, S: Store> Scope<'_, C, S> {
+    /// A page's address may name its space by an alias of the key (facts A1), so where no space of the run has that
+    /// key, the site is asked which space that is.
     async fn covers(&mut self, key: &str) -> Result<bool, CallError> {
+        if self.partitions.iter().any(|partition| partition.key.eq_ignore_ascii_case(key)) {
+            return Ok(true);
+        }
         if let Some((_, covered)) = self.known.iter().find(|(known, _)| known == key) {
             return Ok(*covered);
         }
-        let covered = match self.pass.session.list_partitions(Some(key.to_owned()), None).await {
-            Ok(found) => found.items.iter().any(|partition| self.in_scope.contains(partition.id.as_str())),
+        let covered = match self.pass.calls.list_partitions(Some(key.to_owned()), None).await {
+            // Where every visible space is covered, this one is, whether or not the listing of spaces had it.
+            Ok(found) => {
+                !self.pass.pinned
+                    || found
+                        .items
+                        .iter()
+                        .any(|space| self.partitions.iter().any(|known| known.id == space.id))
+            }
             // Not among the visible current spaces: archived, for one.
             Err(CallError::Connector(ConnectorError::NotFound(_))) => false,
             Err(error) => return Err(error),

@@ -1,21 +1,22 @@
 //! The sync engine: lists the spaces of a source side by side, writes each batch with its checkpoint, and removes only
 //! what Confluence says is gone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use futures::stream::{self, StreamExt as _};
-use kai_host::{
-    Batch, CallError, Carry, Change, Document, Error as ConnectorError, Notice, Partition, Reference, Session,
-};
-use tracing::{info, warn};
+use kai_host::{CallError, Document, Error as ConnectorError, Notice, Partition};
+use tracing::warn;
 
+use crate::calls::Calls;
 use crate::error::Error;
+use crate::memory_budget::MemoryBudget;
 use crate::orphan_scan;
 use crate::progress::{Event, Observer};
 use crate::source_file::Registration;
-use crate::store::{Checkpoint, FailedPage, Progress, Run, SourceRecord, Store, StoreError, Write};
+use crate::space_listing::SpaceListing;
+use crate::store::{FailedPage, Run, SharedStore, SourceRecord, Store, StoreError, Write};
 use crate::summary::{DocumentCounts, HttpCounts, Mode, Summary};
 
 /// Spaces, and pages of a space, that are asked for side by side: as many as the gate lets through.
@@ -49,17 +50,16 @@ pub struct Outcome {
 ///
 /// # Errors
 /// [`StoreError`] where the store cannot even be begun with; everything later is in the [`Outcome`].
-pub async fn sync<S: Store>(
-    session: &Session,
+pub async fn sync<C: Calls, S: Store>(
+    calls: &C,
     registration: &Registration,
-    store: S,
+    store: &SharedStore<S>,
     options: SyncOptions,
     observer: &dyn Observer,
-) -> Result<(Outcome, S), Error> {
+) -> Result<Outcome, StoreError> {
     let began = Instant::now();
-    let before = session.statistics();
+    let before = calls.statistics();
     let source_id = registration.id();
-    let shared = SharedStore::new(store);
     let record = SourceRecord {
         id: source_id.clone(),
         kind: registration.source.kind.clone(),
@@ -68,7 +68,7 @@ pub async fn sync<S: Store>(
         scope: registration.scope().map(str::to_owned),
     };
     // The site is asked before anything is written: a source that cannot be read leaves the store as it was.
-    let partitions = list_all_partitions(session, registration.scope_path.clone()).await;
+    let partitions = list_all_partitions(calls, registration.scope_path.clone()).await;
     let mut outcome = Outcome {
         summary: Summary {
             mode: Mode::Full,
@@ -89,20 +89,26 @@ pub async fn sync<S: Store>(
             outcome.summary.partitions = partitions.len() as u64;
             let full = options.full;
             let run = {
-                let (record, id) = (record.clone(), source_id.clone());
-                shared.with(move |store| {
+                let (id, partitions) = (source_id.clone(), partitions.clone());
+                let begin = move |store: &mut S| {
                     store.register(&record)?;
+                    // Seeing no space at all is more likely a lost access, which must change nothing.
+                    if !partitions.is_empty() {
+                        store.forget_other_spaces(&id, &partitions)?;
+                    }
                     store.begin_run(&id, full)
-                })
-            }
-            .await?;
+                };
+                store.with(begin).await?
+            };
             outcome.summary.mode = run.mode;
             let pass = Pass {
-                session,
-                store: &shared,
+                calls,
+                store,
                 source_id: &source_id,
+                pinned: registration.scope().is_some(),
                 run,
                 observer,
+                budget: MemoryBudget::default(),
                 counted: Mutex::default(),
             };
             outcome.error = pass.all(&partitions, options).await.err();
@@ -113,22 +119,22 @@ pub async fn sync<S: Store>(
             outcome.summary.complete = matches!(outcome.error, None | Some(Error::RemovalsRefused { .. }));
             let id = source_id.clone();
             outcome.summary.delta_tokens =
-                shared.with(move |store| store.delta_tokens(&id)).await?.into_iter().collect();
+                store.with(move |store| store.delta_tokens(&id)).await?.into_iter().collect();
         }
     }
-    outcome.summary.http = HttpCounts::between(before, session.statistics());
+    outcome.summary.http = HttpCounts::between(before, calls.statistics());
     outcome.summary.seconds = began.elapsed().as_secs_f64();
-    Ok((outcome, shared.into_inner().await?))
+    Ok(outcome)
 }
 
 async fn list_all_partitions(
-    session: &Session,
+    calls: &impl Calls,
     scope_path: Option<String>,
 ) -> Result<Vec<Partition>, CallError> {
     let mut partitions = Vec::new();
     let mut cursor = None;
     loop {
-        let page = session.list_partitions(scope_path.clone(), cursor).await?;
+        let page = calls.list_partitions(scope_path.clone(), cursor).await?;
         partitions.extend(page.items);
         cursor = page.next;
         if cursor.is_none() {
@@ -138,12 +144,15 @@ async fn list_all_partitions(
 }
 
 /// One run over a source's spaces.
-pub(crate) struct Pass<'a, S> {
-    pub(crate) session: &'a Session,
+pub(crate) struct Pass<'a, C, S> {
+    pub(crate) calls: &'a C,
     pub(crate) store: &'a SharedStore<S>,
     pub(crate) source_id: &'a str,
+    /// Whether one space was asked for, and not every visible one.
+    pub(crate) pinned: bool,
     pub(crate) run: Run,
     pub(crate) observer: &'a dyn Observer,
+    pub(crate) budget: MemoryBudget,
     counted: Mutex<Counted>,
 }
 
@@ -154,7 +163,7 @@ struct Counted {
     unknown_macros: BTreeMap<String, u64>,
 }
 
-impl<S: Store> Pass<'_, S> {
+impl<C: Calls, S: Store> Pass<'_, C, S> {
     async fn all(&self, partitions: &[Partition], options: SyncOptions) -> Result<(), Error> {
         let id = self.source_id.to_owned();
         let stored = self.store.with(move |store| store.count(&id)).await?;
@@ -171,7 +180,7 @@ impl<S: Store> Pass<'_, S> {
         });
         // By value: a closure over borrowed items is none that the compiler takes for `Send` in every case.
         let spaces = stream::iter(partitions.iter().cloned()).map(|partition| async move {
-            let result = self.space(&partition).await;
+            let result = SpaceListing::run(self, &partition).await;
             match &result {
                 Ok(()) => self.observer.event(Event::SpaceEnded(partition.key)),
                 Err(error) => {
@@ -214,107 +223,6 @@ impl<S: Store> Pass<'_, S> {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Lists one space to its end.
-    async fn space(&self, partition: &Partition) -> Result<(), Error> {
-        let state = {
-            let (id, run, partition) = (self.source_id.to_owned(), self.run, partition.clone());
-            self.store.with(move |store| store.space(&id, run, &partition)).await?
-        };
-        // A delta listing costs next to nothing, so a run that is taken up looks again for what came meanwhile.
-        if state.ended && self.run.mode == Mode::Full {
-            return Ok(());
-        }
-        let (since, carry) = match (self.run.mode, &state.delta_token) {
-            (Mode::Delta, token) => (token.clone(), Carry::Documents),
-            (Mode::Full, None) => (None, Carry::Documents),
-            // The store has most of it: versions are compared, and only what differs is fetched.
-            (Mode::Full, Some(_)) => (None, Carry::References),
-        };
-        let mut cursor = state.checkpoint.filter(|checkpoint| checkpoint.since == since).map(|c| c.cursor);
-        loop {
-            let at = cursor.clone();
-            let batch = self.session.discover(partition.clone(), since.clone(), carry, cursor).await;
-            let batch = match batch {
-                Err(CallError::Connector(ConnectorError::StaleCursor)) if at.is_some() => {
-                    info!(space = partition.key, "the cursor is stale: the space starts over");
-                    let (id, partition) = (self.source_id.to_owned(), partition.clone());
-                    self.store.with(move |store| store.restart_space(&id, &partition)).await?;
-                    cursor = None;
-                    continue;
-                }
-                other => other.map_err(|error| self.failed(partition, error))?,
-            };
-            cursor = batch.next.clone();
-            self.take(partition, batch, since.as_ref()).await?;
-            if cursor.is_none() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Writes a batch; references that differ from the store are fetched first.
-    async fn take(&self, partition: &Partition, batch: Batch, since: Option<&String>) -> Result<(), Error> {
-        let mut writes = Vec::with_capacity(batch.changes.len());
-        let mut references = Vec::new();
-        for change in batch.changes {
-            match change {
-                Change::Document(document) => writes.push(Write::Document(document)),
-                Change::Reference(reference) => references.push(reference),
-                Change::Failure(failure) => writes.push(Write::Failed(FailedPage {
-                    id: failure.id,
-                    title: failure.title,
-                    cause: describe(failure.cause),
-                })),
-            }
-        }
-        self.compare(partition, references, &mut writes).await?;
-        self.notice(batch.notices);
-        let progress = match batch.next {
-            Some(cursor) => Progress::Continues(Checkpoint { cursor, since: since.cloned() }),
-            None => Progress::Ended { delta_token: batch.delta_token },
-        };
-        let (id, run, partition) = (self.source_id.to_owned(), self.run, partition.clone());
-        let counts =
-            self.store.with(move |store| store.commit(&id, run, &partition, &writes, &progress)).await?;
-        self.count(counts);
-        Ok(())
-    }
-
-    async fn compare(
-        &self,
-        partition: &Partition,
-        references: Vec<Reference>,
-        writes: &mut Vec<Write>,
-    ) -> Result<(), Error> {
-        if references.is_empty() {
-            return Ok(());
-        }
-        let versions: HashMap<String, u32> = {
-            let id = self.source_id.to_owned();
-            let ids: Vec<String> = references.iter().map(|reference| reference.id.clone()).collect();
-            self.store.with(move |store| store.versions(&id, &ids)).await?
-        };
-        let mut differing = Vec::new();
-        for reference in references {
-            if versions.get(&reference.id).is_some_and(|stored| *stored >= reference.metadata.version_number)
-            {
-                writes.push(Write::Unchanged(reference));
-            } else {
-                differing.push((reference.id, Some(reference.title)));
-            }
-        }
-        let fetched = self.fetch_all(differing).await;
-        for (id, title, fetched) in fetched {
-            match page_write(id, title, fetched) {
-                Ok(Some(write)) => writes.push(write),
-                // It went between the listing and now.
-                Ok(None) => {}
-                Err(error) => return Err(self.failed(partition, error)),
-            }
-        }
-        Ok(())
-    }
-
     /// Tries the pages again that earlier runs could not have, unless this run had them.
     async fn retry_failures(&self) -> Result<(), Error> {
         let (id, run) = (self.source_id.to_owned(), self.run);
@@ -347,7 +255,7 @@ impl<S: Store> Pass<'_, S> {
     ) -> Vec<(String, Option<String>, Result<Document, CallError>)> {
         stream::iter(pages)
             .map(|(id, title)| async move {
-                let fetched = self.session.fetch(id.clone()).await;
+                let fetched = self.calls.fetch(id.clone()).await;
                 (id, title, fetched)
             })
             .buffer_unordered(SIDE_BY_SIDE)
@@ -358,12 +266,12 @@ impl<S: Store> Pass<'_, S> {
     pub(crate) fn count(&self, counts: DocumentCounts) {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner).documents.add(counts);
         self.observer.event(Event::Committed(counts));
-        if let Some(until) = self.session.paused_until() {
+        if let Some(until) = self.calls.paused_until() {
             self.observer.event(Event::Paused(until));
         }
     }
 
-    fn notice(&self, notices: Vec<Notice>) {
+    pub(crate) fn notice(&self, notices: Vec<Notice>) {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         for notice in notices {
             let count = match notice.what.strip_prefix(UNKNOWN_MACRO) {
@@ -372,10 +280,6 @@ impl<S: Store> Pass<'_, S> {
             };
             *count += u64::from(notice.count);
         }
-    }
-
-    fn failed(&self, partition: &Partition, error: CallError) -> Error {
-        Error::Call { space: Some(partition.key.clone()), error }
     }
 }
 
@@ -391,18 +295,27 @@ pub(crate) fn page_write(
     let cause = match fetched {
         Ok(document) => return Ok(Some(Write::Document(document))),
         Err(CallError::Connector(ConnectorError::NotFound(_))) => return Ok(None),
-        Err(CallError::Connector(
-            error @ (ConnectorError::Authentication(_)
-            | ConnectorError::RateLimited(_)
-            | ConnectorError::InvalidSource(_)),
-        )) => return Err(error.into()),
+        Err(error) if is_about_the_run(&error) => return Err(error),
         // Also a page that makes the connector crash or run into its limits is a failure of that page.
         Err(error) => error.to_string(),
     };
     Ok(Some(Write::Failed(FailedPage { id, title, cause })))
 }
 
-fn describe(error: ConnectorError) -> String {
+/// Whether an error says nothing of the page that was asked for: any other request would meet the same.
+pub(crate) fn is_about_the_run(error: &CallError) -> bool {
+    matches!(
+        error,
+        CallError::ShuttingDown
+            | CallError::Connector(
+                ConnectorError::Authentication(_)
+                    | ConnectorError::RateLimited(_)
+                    | ConnectorError::InvalidSource(_)
+            )
+    )
+}
+
+pub(crate) fn describe(error: ConnectorError) -> String {
     CallError::from(error).to_string()
 }
 
@@ -414,72 +327,5 @@ fn is_hopeless(error: &Error) -> bool {
             Some(ConnectorError::Authentication(_) | ConnectorError::RateLimited(_))
         ),
         _ => true,
-    }
-}
-
-/// The keys and ids of the spaces of a run.
-pub(crate) fn ids(partitions: &[Partition]) -> HashSet<&str> {
-    partitions.iter().map(|partition| partition.id.as_str()).collect()
-}
-
-/// A store used by many tasks, off the threads that drive the network. Empty once it was given back.
-pub(crate) struct SharedStore<S>(Arc<Mutex<Option<S>>>);
-
-impl<S: Send + 'static> SharedStore<S> {
-    fn new(store: S) -> Self {
-        Self(Arc::new(Mutex::new(Some(store))))
-    }
-
-    /// Runs `work` with the store.
-    pub(crate) async fn with<R: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut S) -> Result<R, StoreError> + Send + 'static,
-    ) -> Result<R, StoreError> {
-        self.locked(|store| store.as_mut().map_or_else(|| Err(gone()), work)).await
-    }
-
-    /// Gives the store back. Work that is under way yet, as that of a space that was dropped, ends first.
-    async fn into_inner(self) -> Result<S, StoreError> {
-        self.locked(|store| store.take().ok_or_else(gone)).await
-    }
-
-    async fn locked<R: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Option<S>) -> Result<R, StoreError> + Send + 'static,
-    ) -> Result<R, StoreError> {
-        let store = Arc::clone(&self.0);
-        let task = tokio::task::spawn_blocking(move || {
-            let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&mut store)
-        });
-        task.await.map_err(|error| StoreError::Database(error.to_string()))?
-    }
-}
-
-fn gone() -> StoreError {
-    StoreError::Database("the sync is over".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use futures::FutureExt as _;
-    use std::sync::mpsc;
-    use std::time::Duration;
-
-    #[tokio::test]
-    async fn a_store_comes_back_also_when_work_that_nobody_waits_for_is_under_way() {
-        let store = SharedStore::new(0);
-        let (begun, begins) = mpsc::channel();
-        let work = store.with(move |number| {
-            begun.send(()).unwrap();
-            std::thread::sleep(Duration::from_millis(100));
-            *number += 1;
-            Ok(())
-        });
-        // Begun, and dropped, as the spaces of a run are when another one shows that there is no hope.
-        assert!(work.now_or_never().is_none());
-        begins.recv().unwrap();
-        assert_eq!(store.into_inner().await.unwrap(), 1);
     }
 }

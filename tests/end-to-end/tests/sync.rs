@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use confluence_site::{Condition, Fault, PageStatus, RetryAfter, Site, SpaceStatus};
 use kai::error::{Error, exit};
+use kai::summary::Mode;
 use kai::sync::SyncOptions;
 
 use support::{Tenant, assert_complete, connector, registration_with};
@@ -435,4 +436,64 @@ async fn the_real_token_is_in_no_file_and_the_site_gets_no_stand_in() {
             assert!(!found, "{secret}");
         }
     }
+}
+
+/// Also where its pages were removed meanwhile, and none of them is edited since.
+#[tokio::test]
+async fn a_space_that_was_out_of_sight_comes_back_with_all_its_pages() {
+    let site = Site::builder().spaces(5).pages(100).start().await.unwrap();
+    let tenant = Tenant::new(&site).await;
+    assert_complete(&tenant.sync().await);
+    site.with_state(|state| state.change_space("OPS", SpaceStatus::Current, false));
+    let full = tenant.sync_full().await;
+    assert_eq!(full.summary.documents.removed, 20);
+    tenant.assert_equals(&site);
+    site.with_state(|state| state.change_space("OPS", SpaceStatus::Current, true));
+    let delta = tenant.sync().await;
+    assert_complete(&delta);
+    assert_eq!(delta.summary.mode, Mode::Delta);
+    tenant.assert_equals(&site);
+}
+
+/// A listing of spaces that leaves one out looks like any other; its pages are there, and so is the space when it is
+/// asked for.
+#[tokio::test]
+async fn a_space_that_its_listing_leaves_out_loses_no_page() {
+    let site = Site::builder().spaces(10).pages(100).start().await.unwrap();
+    let tenant = Tenant::new(&site).await;
+    assert_complete(&tenant.sync().await);
+    let spaces = site.with_state(|state| state.spaces());
+    let nine: Vec<_> = spaces[1..]
+        .iter()
+        .map(|space| serde_json::json!({"id": space.id, "key": space.key, "name": space.name}))
+        .collect();
+    let listing = serde_json::json!({"results": nine, "_links": {}}).to_string();
+    site.inject(Fault::Json(200, listing), 1, Condition::Nth(site.statistics().requests + 1));
+    let full = tenant.sync_full().await;
+    assert_complete(&full);
+    assert_eq!((full.summary.partitions, full.summary.documents.removed), (9, 0));
+    tenant.assert_equals(&site);
+    assert_complete(&tenant.sync().await);
+    tenant.assert_equals(&site);
+}
+
+#[tokio::test]
+async fn a_crawl_of_much_that_changed_reads_stretches_and_not_pages() {
+    let site = Site::builder().spaces(1).pages(1_000).page_bytes(500).start().await.unwrap();
+    let tenant = Tenant::new(&site).await;
+    assert_complete(&tenant.sync().await);
+    site.with_state(|state| {
+        for page in state.visible_pages().iter().step_by(5) {
+            state.edit(&page.id, None);
+        }
+    });
+    site.forget();
+    let full = tenant.sync_full().await;
+    assert_complete(&full);
+    assert_eq!(full.summary.documents.upserted, 200);
+    tenant.assert_equals(&site);
+    let seen = site.statistics();
+    assert!(!seen.by_endpoint.contains_key("page"), "{seen:?}");
+    // Four stretches, one of them in two answers with bodies; and the listing of spaces.
+    assert!(seen.requests <= 10, "{seen:?}");
 }

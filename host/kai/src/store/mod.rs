@@ -1,5 +1,6 @@
 //! Where documents are kept: what a sync needs of a store, whatever the engine.
 
+mod shared;
 mod sqlite;
 
 use std::collections::HashMap;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use kai_host::{Document, Partition, Reference};
 
+pub use self::shared::SharedStore;
 pub use self::sqlite::SqliteStore;
 use crate::summary::{DocumentCounts, Mode};
 
@@ -86,6 +88,8 @@ pub struct SpaceState {
     pub checkpoint: Option<Checkpoint>,
     /// Whether this very run listed it to its end.
     pub ended: bool,
+    /// Whether any run ever did.
+    pub known: bool,
 }
 
 /// Where a listing stopped.
@@ -189,6 +193,10 @@ pub trait Store: Send + 'static {
     /// See [`StoreError`]; likewise below.
     fn register(&mut self, source: &SourceRecord) -> Result<(), StoreError>;
 
+    /// Forgets delta tokens and checkpoints of all spaces but these. One that comes back was out of sight: what was
+    /// edited, removed or restored in it meanwhile is not told by its token.
+    fn forget_other_spaces(&mut self, source_id: &str, partitions: &[Partition]) -> Result<(), StoreError>;
+
     /// Begins a run, or takes up the one that did not end. Without a full crawl that ended, every run is full; a full
     /// run that did not end is never given up for a delta run.
     fn begin_run(&mut self, source_id: &str, full: bool) -> Result<Run, StoreError>;
@@ -211,9 +219,6 @@ pub trait Store: Send + 'static {
 
     /// Writes what belongs to no listing: pages tried again, pages found by the orphan scan.
     fn write(&mut self, source_id: &str, run: Run, writes: &[Write]) -> Result<DocumentCounts, StoreError>;
-
-    /// Forgets where the listing of a space stopped.
-    fn restart_space(&mut self, source_id: &str, partition: &Partition) -> Result<(), StoreError>;
 
     /// Pages that failed in runs before this one and were not written since.
     fn earlier_failures(&self, source_id: &str, run: Run) -> Result<Vec<FailedPage>, StoreError>;

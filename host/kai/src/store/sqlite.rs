@@ -1,6 +1,6 @@
 //! The store as one SQLite database in a data directory, with one writer at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
@@ -214,6 +214,30 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    fn forget_other_spaces(&mut self, source_id: &str, partitions: &[Partition]) -> Result<(), StoreError> {
+        let transaction = self.connection.transaction()?;
+        {
+            let listed: HashSet<&str> = partitions.iter().map(|partition| partition.id.as_str()).collect();
+            let mut select = transaction.prepare_cached(
+                "SELECT partition_id FROM spaces
+                 WHERE source_id = ?1 AND (delta_token IS NOT NULL OR cursor IS NOT NULL)",
+            )?;
+            let ids = select.query_map([source_id], |row| row.get::<_, String>(0))?;
+            let ids: Vec<String> = ids.collect::<Result<_, _>>()?;
+            // An end that belongs to no run: it was listed once, but counts as not listed in every run.
+            let mut forget = transaction.prepare_cached(
+                "UPDATE spaces SET delta_token = NULL, cursor = NULL, cursor_since = NULL,
+                     ended_run = CASE WHEN ended_run IS NULL THEN NULL ELSE 0 END
+                 WHERE source_id = ?1 AND partition_id = ?2",
+            )?;
+            for id in ids.iter().filter(|id| !listed.contains(id.as_str())) {
+                forget.execute(params![source_id, id])?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
     fn begin_run(&mut self, source_id: &str, full: bool) -> Result<Run, StoreError> {
         let transaction = self.connection.transaction()?;
         let crawls: i64 =
@@ -260,10 +284,12 @@ impl Store for SqliteStore {
                     let since: Option<String> = row.get(2)?;
                     let checkpoint = cursor.map(|cursor| Checkpoint { cursor, since });
                     let of_this_run = row.get::<_, Option<i64>>(3)? == Some(run.id);
+                    let ended_run: Option<i64> = row.get(4)?;
                     Ok(SpaceState {
                         delta_token: row.get(0)?,
                         checkpoint: checkpoint.filter(|_| of_this_run),
-                        ended: row.get::<_, Option<i64>>(4)? == Some(run.id),
+                        ended: ended_run == Some(run.id),
+                        known: ended_run.is_some(),
                     })
                 },
             )
@@ -331,14 +357,6 @@ impl Store for SqliteStore {
         let counts = write_all(&transaction, source_id, run, writes)?;
         transaction.commit()?;
         Ok(counts)
-    }
-
-    fn restart_space(&mut self, source_id: &str, partition: &Partition) -> Result<(), StoreError> {
-        self.connection.execute(
-            "UPDATE spaces SET cursor = NULL, cursor_since = NULL WHERE source_id = ?1 AND partition_id = ?2",
-            params![source_id, partition.id],
-        )?;
-        Ok(())
     }
 
     fn earlier_failures(&self, source_id: &str, run: Run) -> Result<Vec<FailedPage>, StoreError> {
@@ -617,7 +635,7 @@ mod tests {
         let again = store.begin_run(SOURCE, false).unwrap();
         assert_eq!(again, Run { resumed: true, ..run });
         let state = store.space(SOURCE, again, &space()).unwrap();
-        assert_eq!(state, SpaceState { delta_token: None, checkpoint: Some(checkpoint), ended: false });
+        assert_eq!(state, SpaceState { checkpoint: Some(checkpoint), ..SpaceState::default() });
         assert_eq!(contents(&store), [("7".to_owned(), 1, "a".to_owned())]);
         store.commit(SOURCE, again, &space(), &[], &ended("t1")).unwrap();
         store.end_run(SOURCE, again).unwrap();
@@ -625,7 +643,7 @@ mod tests {
         assert_eq!((next.mode, next.resumed), (Mode::Delta, false));
         assert_eq!(
             store.space(SOURCE, next, &space()).unwrap(),
-            SpaceState { delta_token: Some("t1".into()), checkpoint: None, ended: false }
+            SpaceState { delta_token: Some("t1".into()), known: true, ..SpaceState::default() }
         );
     }
 
@@ -655,6 +673,20 @@ mod tests {
         assert_eq!(contents(&store), [("7".to_owned(), 5, "new".to_owned())]);
         store.commit(SOURCE, run, &space(), &[], &Progress::Ended { delta_token: None }).unwrap();
         assert_eq!(store.delta_tokens(SOURCE).unwrap(), [("ENG".to_owned(), "2026-02".to_owned())]);
+    }
+
+    #[test]
+    fn a_space_out_of_sight_is_listed_anew_when_it_comes_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = open(directory.path());
+        let run = store.begin_run(SOURCE, true).unwrap();
+        store.commit(SOURCE, run, &space(), &[document("7", 1, "a")], &ended("2026-01")).unwrap();
+        store.forget_other_spaces(SOURCE, &[space()]).unwrap();
+        assert!(store.space(SOURCE, run, &space()).unwrap().ended);
+        store.forget_other_spaces(SOURCE, &[]).unwrap();
+        let state = store.space(SOURCE, run, &space()).unwrap();
+        assert_eq!(state, SpaceState { known: true, ..SpaceState::default() });
+        assert_eq!(contents(&store).len(), 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
 use kai::error::Error;
-use kai::store::{SqliteStore, StoreError};
+use kai::store::{SharedStore, SqliteStore, StoreError};
 use kai::sync::{Outcome, SyncOptions, sync};
 use kai_host::{CallError, Connector, Error as ConnectorError};
 use rand::rngs::StdRng;
@@ -216,9 +216,9 @@ async fn run(
     patience: Option<Duration>,
     tally: &Tally,
 ) -> Result<Option<Outcome>, Failure> {
-    let store = open(tenant).await?;
+    let store = SharedStore::new(open(tenant).await?);
     let session = tenant.session(connector)?;
-    let running = sync(&session, &tenant.registration, store, options, &());
+    let running = sync(&session, &tenant.registration, &store, options, &());
     let ended = match patience {
         None => Some(running.await),
         Some(patience) => tokio::time::timeout(patience, running).await.ok(),
@@ -229,7 +229,7 @@ async fn run(
         tally.count(|counted| counted.given_up += 1);
         return Ok(None);
     };
-    let (outcome, _) = ended?;
+    let outcome = ended?;
     tally.ended(&outcome);
     Ok(Some(outcome))
 }

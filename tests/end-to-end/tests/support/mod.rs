@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use confluence_site::Site;
 use kai::source_file::Registration;
-use kai::store::{Filter, SqliteStore, Store as _, StoredDocument};
+use kai::store::{Filter, SharedStore, SqliteStore, Store as _, StoredDocument};
 use kai::sync::{Outcome, SyncOptions, sync};
 use kai_host::{ComponentSource, Connector, Host, HostBuilder, RetryPolicy};
 
@@ -94,8 +94,8 @@ impl Tenant {
 
     pub(crate) async fn sync_with(&self, options: SyncOptions) -> Outcome {
         let session = self.connector.session(self.registration.source.clone()).unwrap();
-        let store = SqliteStore::open(self.data.path()).unwrap();
-        sync(&session, &self.registration, store, options, &()).await.unwrap().0
+        let store = SharedStore::new(SqliteStore::open(self.data.path()).unwrap());
+        sync(&session, &self.registration, &store, options, &()).await.unwrap()
     }
 
     pub(crate) fn documents(&self) -> BTreeMap<String, StoredDocument> {
