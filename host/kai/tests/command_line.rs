@@ -237,6 +237,7 @@ async fn markdown_files_follow_the_documents() {
                 files.extend(std::fs::read_dir(space).unwrap().map(|file| file.unwrap().path()));
             }
         }
+        files.retain(|file| !file.ends_with("index.md"));
         files
     };
     assert!(run(false).await.contains("files: 60 files written, 0 unchanged, 0 removed"));
@@ -256,11 +257,26 @@ async fn markdown_files_follow_the_documents() {
         state.rename(&renamed.id, "Another / name");
         state.purge(&purged.id);
     });
-    assert!(run(true).await.contains("1 file written, 58 unchanged, 2 removed"));
+    assert!(run(true).await.contains("1 file written, 58 unchanged, 1 removed"));
     let last = files();
     assert_eq!(last.len(), 59);
     assert!(last.iter().any(|path| path.ends_with(format!("Another - name-{}.md", renamed.id))), "{last:?}");
     assert!(bench.path("files/mine.txt").exists());
+    let file = last.first().unwrap();
+    let index = std::fs::read_to_string(file.with_file_name("index.md")).unwrap();
+    let id = file.file_stem().unwrap().to_string_lossy().rsplit('-').next().unwrap().to_owned();
+    assert!(index.contains(&format!("-{id}.md)\n")), "{index}");
+
+    std::fs::remove_dir_all(bench.path("files")).unwrap();
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, "mine").unwrap();
+    let output = blocking({
+        let (bench, source) = (std::sync::Arc::clone(&bench), source.clone());
+        move || bench.kai(&["sync", "--source", &source, "--allow-local", "--markdown", "files", "--quiet"])
+    });
+    let name = file.file_name().unwrap().to_string_lossy();
+    assert_refused(&output.await, 2, &[&name, "not kai's", "--markdown"]);
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "mine");
 }
 
 #[test]
