@@ -70,6 +70,17 @@ pub(crate) enum Body {
     Html(String),
 }
 
+impl Body {
+    /// Its content type and bytes.
+    pub(crate) fn into_bytes(self) -> (&'static str, Vec<u8>) {
+        match self {
+            Body::Json(value) => ("application/json", serde_json::to_vec(&value).unwrap_or_default()),
+            Body::Text(text) => ("application/json", text.into_bytes()),
+            Body::Html(text) => ("text/html;charset=UTF-8", text.into_bytes()),
+        }
+    }
+}
+
 impl Answer {
     pub(crate) fn html(status: u16, title: &str) -> Answer {
         let page = format!(

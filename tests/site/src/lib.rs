@@ -25,4 +25,4 @@ mod storage_text;
 
 pub use faults::{Condition, Fault, RetryAfter};
 pub use server::{Seen, Site, SiteBuilder, Statistics};
-pub use state::{PageStatus, PageView, Quirks, SpaceStatus, SpaceView, State};
+pub use state::{PageStatus, PageView, PlainAnswer, Quirks, SpaceStatus, SpaceView, State};

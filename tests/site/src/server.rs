@@ -426,11 +426,7 @@ fn spoiled(fault: &Fault) -> Option<Answer> {
 
 fn respond(shared: &Arc<Shared>, guard: InFlight, arrival: Arrival) -> Response<Measured> {
     let Arrival { serial, latency: _, fault, answer, date } = arrival;
-    let (content_type, body) = match answer.body {
-        Body::Json(value) => ("application/json", serde_json::to_vec(&value).unwrap_or_default()),
-        Body::Text(text) => ("application/json", text.into_bytes()),
-        Body::Html(text) => ("text/html;charset=UTF-8", text.into_bytes()),
-    };
+    let (content_type, body) = answer.body.into_bytes();
     let mut headers: Vec<(HeaderName, String)> = vec![
         (CONTENT_TYPE, content_type.to_owned()),
         (CONTENT_LENGTH, body.len().to_string()),

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat, Utc};
 use rand::Rng;
 
+use crate::endpoints::{self, Answer, Endpoint};
 use crate::storage_text::{self, ACCOUNTS, World};
 
 /// 2025-12-01T00:00:00Z. Seeded pages are dated from here on, not back from now: sites of one seed are equal
@@ -184,11 +185,11 @@ pub(crate) struct Page {
 struct Record {
     now: Option<Page>,
     /// Earlier states, oldest first, each with the moment in which it ended.
-    before: VecDeque<(Instant, Option<Page>)>,
+    before: VecDeque<(i64, Option<Page>)>,
 }
 
 impl Record {
-    fn as_of(&self, moment: Instant) -> Option<&Page> {
+    fn as_of(&self, moment: i64) -> Option<&Page> {
         match self.before.iter().find(|(end, _)| *end > moment) {
             Some((_, page)) => page.as_ref(),
             None => self.now.as_ref(),
@@ -208,6 +209,8 @@ pub struct State {
     pages: BTreeMap<u64, Record>,
     by_space: BTreeMap<u64, BTreeSet<u64>>,
     next_page: u64,
+    /// The time, where a test sets it.
+    time: Option<i64>,
 }
 
 impl State {
@@ -221,6 +224,7 @@ impl State {
             pages: BTreeMap::new(),
             by_space: BTreeMap::new(),
             next_page: FIRST_PAGE_ID,
+            time: None,
         };
         state.set_account(crate::Site::EMAIL, crate::Site::TOKEN);
         for number in 1..=spaces {
@@ -505,11 +509,11 @@ impl State {
     /// The pages of a space as listings see them: late by the replication lag.
     pub(crate) fn listed_pages(&self, space: u64) -> Vec<&Page> {
         let lag = self.quirks.replication_lag;
-        let moment = if lag.is_zero() { None } else { Instant::now().checked_sub(lag) };
-        let Some(moment) = moment else {
+        if lag.is_zero() {
             let ids = self.by_space.get(&space).into_iter().flatten();
             return ids.filter_map(|id| self.pages.get(id)?.now.as_ref()).collect();
-        };
+        }
+        let moment = self.time_ms() - milliseconds(lag);
         let pages = self.pages.values().filter_map(|record| record.as_of(moment));
         pages.filter(|page| page.space == space).collect()
     }
@@ -526,25 +530,49 @@ impl State {
         self.change(id, |page| {
             change(page);
             page.version += 1;
-            page.modified = now.max(page.modified + 1);
+            page.modified = now.max(page.modified);
         })
     }
 
     fn replace(&mut self, id: u64, page: Option<Page>) {
-        let lag = self.quirks.replication_lag;
+        let (lag, time) = (self.quirks.replication_lag, self.time_ms());
         let Some(record) = self.pages.get_mut(&id) else { return };
         let earlier = std::mem::replace(&mut record.now, page);
         if lag.is_zero() {
             record.before.clear();
         } else {
-            record.before.retain(|(end, _)| end.elapsed() <= lag);
-            record.before.push_back((Instant::now(), earlier));
+            record.before.retain(|(end, _)| time - end <= milliseconds(lag));
+            record.before.push_back((time, earlier));
         }
+    }
+
+    /// Stops the clock at this time, in milliseconds since 1970. Without this it is that of the machine.
+    pub fn set_time(&mut self, milliseconds: i64) {
+        self.time = Some(milliseconds);
+    }
+
+    /// The answer to a GET for `path_and_query`, without a network and without a server that counts.
+    pub fn get(&self, path_and_query: &str, authorization: Option<&str>) -> PlainAnswer {
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+        let answer = if self.accepts(authorization) {
+            endpoints::answer(self, &Endpoint::of(path), query)
+        } else {
+            Answer::generic_not_found()
+        };
+        let date = self.quirks.send_date.then(|| httpdate::fmt_http_date(self.clock()));
+        PlainAnswer { status: answer.status, date, body: answer.body.into_bytes().1 }
+    }
+
+    fn time_ms(&self) -> i64 {
+        self.time.unwrap_or_else(|| DateTime::<Utc>::from(SystemTime::now()).timestamp_millis())
     }
 
     /// The server's clock.
     pub(crate) fn clock(&self) -> SystemTime {
-        let now = SystemTime::now();
+        let now = match self.time {
+            Some(time) => UNIX_EPOCH + Duration::from_millis(time.unsigned_abs()),
+            None => SystemTime::now(),
+        };
         let skew = self.quirks.clock_skew;
         let moved = match skew.to_std() {
             Ok(ahead) => now.checked_add(ahead),
@@ -556,6 +584,21 @@ impl State {
     fn now_ms(&self) -> i64 {
         DateTime::<Utc>::from(self.clock()).timestamp_millis()
     }
+}
+
+/// An answer without a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainAnswer {
+    /// Its status.
+    pub status: u16,
+    /// Its `Date` header.
+    pub date: Option<String>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The one form of time that v2 writes.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::{authorization, client, get, ids, send, space_id, walk};
 use confluence_site::{PageStatus, Site, SpaceStatus};
-use serde_json::json;
+use serde_json::{Value, json};
 
 async fn site() -> Site {
     Site::builder().pages(90).start().await.unwrap()
@@ -255,7 +255,7 @@ async fn edits_make_versions_and_moves_do_not() {
     assert_eq!(edited.created_at, before.created_at);
     site.with_state(|state| state.rename(&id, "Another"));
     let renamed = page();
-    assert!(renamed.version == edited.version + 1 && renamed.modified_at > edited.modified_at);
+    assert!(renamed.version == edited.version + 1 && renamed.modified_at >= edited.modified_at);
     let target = if renamed.space_key == "OPS" { "ENG" } else { "OPS" };
     assert!(site.with_state(|state| state.move_page(&id, target)));
     let moved = page();
@@ -266,7 +266,35 @@ async fn edits_make_versions_and_moves_do_not() {
     // A clock that is far behind must not take a page back in time.
     site.with_state(|state| state.quirks.clock_skew = chrono::Duration::days(-2000));
     site.with_state(|state| state.edit(&id, Some("<p>late</p>")));
-    assert!(page().modified_at > moved.modified_at);
+    assert_eq!(page().modified_at, moved.modified_at);
+    // Two edits in one millisecond are two versions.
+    assert_eq!(page().version, moved.version + 1);
+}
+
+#[tokio::test]
+async fn a_stopped_clock_dates_edits_and_answers_and_answers_need_no_network() {
+    let mut state = Site::builder().content();
+    state.set_time(1_800_000_000_000);
+    state.quirks.replication_lag = Duration::from_secs(30);
+    let id = state.visible_pages()[0].id.clone();
+    let space = state.spaces().into_iter().next().unwrap();
+    let authorization = authorization(Site::EMAIL, Site::TOKEN);
+    let listed = |state: &confluence_site::State| {
+        let path = format!("/wiki/api/v2/spaces/{}/pages?status=current&limit=250", space.id);
+        let answer = state.get(&path, Some(&authorization));
+        assert_eq!(answer.status, 200);
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        let row = body["results"].as_array().unwrap().iter().find(|row| row["id"] == *id).unwrap().clone();
+        (row["version"]["number"].clone(), answer.date.unwrap())
+    };
+    let (before, date) = listed(&state);
+    assert_eq!(date, "Fri, 15 Jan 2027 08:00:00 GMT");
+    assert!(state.edit(&id, None));
+    assert_eq!(state.page(&id).unwrap().modified_at, "2027-01-15T08:00:00.000Z");
+    assert_eq!(listed(&state).0, before);
+    state.set_time(1_800_000_030_000);
+    assert_ne!(listed(&state).0, before);
+    assert_eq!(state.get("/wiki/api/v2/spaces", None).status, 404);
 }
 
 #[tokio::test]
