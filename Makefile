@@ -1,7 +1,7 @@
 # The only place that knows in which order things are built: the component first, then `kai`, which embeds it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help component build release demo test lint cargo-deny dependencies audit format goldens fuzz soak clean
+.PHONY: help component build release demo test lint cargo-deny dependencies audit format goldens fuzz simulate soak clean
 
 CARGO ?= cargo
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -66,6 +66,11 @@ fuzz: ## Fuzz the converter for FUZZ_MINUTES (30) on FUZZ_JOBS (all) cores; need
 	mkdir -p fuzz/corpus/convert
 	$(CARGO) +nightly fuzz run convert --sanitizer none fuzz/corpus/convert tests/golden -- -dict=fuzz/storage-format.dict \
 		-max_len=8192 -timeout=30 -max_total_time=$$(($(FUZZ_MINUTES) * 60)) -fork=$(FUZZ_JOBS)
+
+# A seed that found something is printed; tests/simulation/examples/simulate.rs says how to play it again.
+export SIMULATION_MINUTES ?= 10
+simulate: ## Play random histories of a changing, failing site and dying processes for SIMULATION_MINUTES (10)
+	$(CARGO) run --locked --quiet -p simulation --example simulate
 
 # Also read: SOAK_TENANTS (200) and SOAK_SEED (printed at the start).
 export SOAK_MINUTES ?= 10

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::progress::Event;
 use crate::store::{Store, StoreError, Write};
 use crate::summary::DocumentCounts;
-use crate::sync::{Pass, page_write};
+use crate::sync::{AT_ONCE, Pass, page_write};
 
 /// Beyond this share of a source's documents (in percent) ...
 const GUARDED_SHARE: u64 = 20;
@@ -34,22 +34,27 @@ pub(crate) async fn remove_orphans<C: Calls, S: Store>(
     }
     pass.observer.event(Event::Confirming(unseen.len()));
     let mut scope = Scope { pass, partitions, known: Vec::new() };
-    let (mut gone, mut present) = (Vec::new(), Vec::new());
-    let pages = unseen.into_iter().map(|id| (id, None)).collect();
-    for (id, title, fetched) in pass.fetch_all(pages).await {
-        match page_write(id.clone(), title, fetched).map_err(Error::call)? {
-            // There, but in a space that this run does not cover.
-            Some(Write::Document(document))
-                if !scope.covers(&document.reference.metadata.space_key).await.map_err(Error::call)? =>
-            {
-                gone.push(id);
+    let mut gone = Vec::new();
+    for ids in unseen.chunks(AT_ONCE) {
+        let mut present = Vec::new();
+        for (id, title, fetched) in pass.fetch_all(ids.iter().map(|id| (id.clone(), None)).collect()).await {
+            match page_write(id.clone(), title, fetched).map_err(Error::call)? {
+                // There, but in a space that this run does not cover.
+                Some(Write::Document(document))
+                    if !scope
+                        .covers(&document.reference.metadata.space_key)
+                        .await
+                        .map_err(Error::call)? =>
+                {
+                    gone.push(id);
+                }
+                // It moved or came while the spaces were listed, or it is not to be had now: that is not gone.
+                Some(write) => present.push(write),
+                None => gone.push(id),
             }
-            // It moved or came while the spaces were listed, or it is not to be had now: that is not gone.
-            Some(write) => present.push(write),
-            None => gone.push(id),
         }
+        pass.write(present).await?;
     }
-    pass.write(present).await?;
     let count = gone.len() as u64;
     if !confirmed && count > GUARDED_COUNT && count * 100 > stored * GUARDED_SHARE {
         return Err(Error::RemovalsRefused { gone: count, of: stored });

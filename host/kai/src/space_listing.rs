@@ -101,6 +101,7 @@ impl<'a, C: Calls, S: Store> SpaceListing<'a, C, S> {
         }
         self.pass.notice(batch.notices);
         self.compare(at, references, &mut writes).await?;
+        self.pass.count_failures(&writes);
         let progress = match batch.next {
             Some(cursor) => Progress::Continues(Checkpoint { cursor, since: self.since.clone() }),
             None => Progress::Ended { delta_token: batch.delta_token },

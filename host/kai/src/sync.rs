@@ -1,8 +1,8 @@
 //! The sync engine: lists the spaces of a source side by side, writes each batch with its checkpoint, and removes only
 //! what Confluence says is gone.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures::stream::{self, StreamExt as _};
@@ -21,6 +21,9 @@ use crate::summary::{DocumentCounts, HttpCounts, Mode, Summary};
 
 /// Spaces, and pages of a space, that are asked for side by side: as many as the gate lets through.
 pub(crate) const SIDE_BY_SIDE: usize = 8;
+
+/// Pages that are read one by one before they are written.
+pub(crate) const AT_ONCE: usize = 64;
 
 /// How the contract's notices begin that name a macro (`wit/connector.wit`, `notice`).
 const UNKNOWN_MACRO: &str = "unknown macro: ";
@@ -159,6 +162,8 @@ pub(crate) struct Pass<'a, C, S> {
 #[derive(Default)]
 struct Counted {
     documents: DocumentCounts,
+    /// Pages that failed.
+    failed: HashSet<String>,
     notices: BTreeMap<String, u64>,
     unknown_macros: BTreeMap<String, u64>,
 }
@@ -223,19 +228,23 @@ impl<C: Calls, S: Store> Pass<'_, C, S> {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Tries the pages again that earlier runs could not have, unless this run had them.
+    /// Tries the pages again that could not be had earlier, also earlier in a run that was taken up again.
     async fn retry_failures(&self) -> Result<(), Error> {
-        let (id, run) = (self.source_id.to_owned(), self.run);
-        let failures = self.store.with(move |store| store.earlier_failures(&id, run)).await?;
-        let pages = failures.into_iter().map(|page| (page.id, page.title)).collect();
-        let mut writes = Vec::new();
-        for (id, title, fetched) in self.fetch_all(pages).await {
-            match page_write(id.clone(), title, fetched) {
-                Ok(write) => writes.push(write.unwrap_or(Write::FailureGone(id))),
-                Err(error) => return Err(Error::call(error)),
+        let id = self.source_id.to_owned();
+        let mut failures = self.store.with(move |store| store.failed_pages(&id)).await?;
+        failures.retain(|page| !self.counted().failed.contains(&page.id));
+        for failures in failures.chunks(AT_ONCE) {
+            let pages = failures.iter().map(|page| (page.id.clone(), page.title.clone())).collect();
+            let mut writes = Vec::new();
+            for (id, title, fetched) in self.fetch_all(pages).await {
+                match page_write(id.clone(), title, fetched) {
+                    Ok(write) => writes.push(write.unwrap_or(Write::FailureGone(id))),
+                    Err(error) => return Err(Error::call(error)),
+                }
             }
+            self.write(writes).await?;
         }
-        self.write(writes).await
+        Ok(())
     }
 
     pub(crate) async fn write(&self, writes: Vec<Write>) -> Result<(), Error> {
@@ -263,8 +272,21 @@ impl<C: Calls, S: Store> Pass<'_, C, S> {
             .await
     }
 
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of pages that are about to be written as failures.
+    pub(crate) fn count_failures(&self, writes: &[Write]) {
+        let failed = writes.iter().filter_map(|write| match write {
+            Write::Failed(page) => Some(page.id.clone()),
+            _ => None,
+        });
+        self.counted().failed.extend(failed);
+    }
+
     pub(crate) fn count(&self, counts: DocumentCounts) {
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner).documents.add(counts);
+        self.counted().documents.add(counts);
         self.observer.event(Event::Committed(counts));
         if let Some(until) = self.calls.paused_until() {
             self.observer.event(Event::Paused(until));
@@ -272,7 +294,7 @@ impl<C: Calls, S: Store> Pass<'_, C, S> {
     }
 
     pub(crate) fn notice(&self, notices: Vec<Notice>) {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.counted();
         for notice in notices {
             let count = match notice.what.strip_prefix(UNKNOWN_MACRO) {
                 Some(name) => counted.unknown_macros.entry(name.to_owned()).or_default(),

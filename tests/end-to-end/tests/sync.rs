@@ -438,6 +438,37 @@ async fn the_real_token_is_in_no_file_and_the_site_gets_no_stand_in() {
     }
 }
 
+#[tokio::test]
+async fn a_page_that_failed_is_tried_again_by_the_process_that_takes_up_the_run() {
+    let site = Site::builder().spaces(2).pages(40).start().await.unwrap();
+    let tenant = Tenant::new(&site).await;
+    assert_complete(&tenant.sync().await);
+    let edit = |key: &str| {
+        site.with_state(|state| {
+            let page = state.visible_pages().into_iter().find(|page| page.space_key == key).unwrap().id;
+            state.edit(&page, None);
+            page
+        })
+    };
+    let (page, refused) = (edit("ENG"), edit("OPS"));
+    let late = site.with_state(|state| {
+        state.set_broken(&page, true);
+        format!("/spaces/{}/pages", state.spaces()[1].id)
+    });
+    // Late, so that the other space is through by then.
+    site.inject(Fault::Stall(Duration::from_secs(1)), 1, Condition::Path(late));
+    site.inject(Fault::Unauthorized, usize::MAX, Condition::Path(format!("/pages/{refused}")));
+    let outcome = tenant.sync_full().await;
+    assert_eq!(exit_code(&outcome), exit::AUTHENTICATION);
+    assert_eq!(outcome.summary.documents.failed, 1);
+    site.heal();
+    site.with_state(|state| state.set_broken(&page, false));
+    let outcome = tenant.sync_full().await;
+    assert_complete(&outcome);
+    assert_eq!(outcome.summary.documents.failed, 0);
+    tenant.assert_equals(&site);
+}
+
 /// Also where its pages were removed meanwhile, and none of them is edited since.
 #[tokio::test]
 async fn a_space_that_was_out_of_sight_comes_back_with_all_its_pages() {

@@ -546,6 +546,11 @@ impl State {
         }
     }
 
+    /// Where the site says that it is. A site that was started knows.
+    pub fn set_base_url(&mut self, base_url: &str) {
+        base_url.clone_into(&mut self.base_url);
+    }
+
     /// Stops the clock at this time, in milliseconds since 1970. Without this it is that of the machine.
     pub fn set_time(&mut self, milliseconds: i64) {
         self.time = Some(milliseconds);

@@ -220,8 +220,8 @@ pub trait Store: Send + 'static {
     /// Writes what belongs to no listing: pages tried again, pages found by the orphan scan.
     fn write(&mut self, source_id: &str, run: Run, writes: &[Write]) -> Result<DocumentCounts, StoreError>;
 
-    /// Pages that failed in runs before this one and were not written since.
-    fn earlier_failures(&self, source_id: &str, run: Run) -> Result<Vec<FailedPage>, StoreError>;
+    /// Pages that failed and were not written since.
+    fn failed_pages(&self, source_id: &str) -> Result<Vec<FailedPage>, StoreError>;
 
     /// Documents that a full run did not meet.
     fn unseen(&self, source_id: &str, run: Run) -> Result<Vec<String>, StoreError>;

@@ -359,14 +359,9 @@ impl Store for SqliteStore {
         Ok(counts)
     }
 
-    fn earlier_failures(&self, source_id: &str, run: Run) -> Result<Vec<FailedPage>, StoreError> {
-        let mut statement = self.connection.prepare(
-            "SELECT id, title, cause FROM failures WHERE source_id = ?1 AND last_run <> ?2 ORDER BY id",
-        )?;
-        let failures = statement.query_map(params![source_id, run.id], |row| {
-            Ok(FailedPage { id: row.get(0)?, title: row.get(1)?, cause: row.get(2)? })
-        })?;
-        Ok(failures.collect::<Result<_, _>>()?)
+    fn failed_pages(&self, source_id: &str) -> Result<Vec<FailedPage>, StoreError> {
+        let filter = Filter { source_id: Some(source_id.to_owned()), id: None };
+        Ok(self.failures(&filter)?.into_iter().map(|failure| failure.page).collect())
     }
 
     fn unseen(&self, source_id: &str, run: Run) -> Result<Vec<String>, StoreError> {
@@ -718,12 +713,11 @@ mod tests {
         store.end_run(SOURCE, first).unwrap();
         let second = store.begin_run(SOURCE, true).unwrap();
         store.write(SOURCE, second, &[Write::Failed(failed.clone())]).unwrap();
-        assert_eq!(store.earlier_failures(SOURCE, second).unwrap(), []);
         assert_eq!(store.unseen(SOURCE, second).unwrap(), Vec::<String>::new());
         assert_eq!(contents(&store).len(), 1);
         store.end_run(SOURCE, second).unwrap();
         let third = store.begin_run(SOURCE, true).unwrap();
-        assert_eq!(store.earlier_failures(SOURCE, third).unwrap(), std::slice::from_ref(&failed));
+        assert_eq!(store.failed_pages(SOURCE).unwrap(), std::slice::from_ref(&failed));
         store.write(SOURCE, third, &[Write::Failed(failed.clone())]).unwrap();
         let listed = StoredFailure { source_id: SOURCE.to_owned(), page: failed, attempts: 2 };
         assert_eq!(store.failures(&Filter::default()).unwrap(), [listed]);
@@ -735,7 +729,7 @@ mod tests {
         };
         assert_eq!(store.unseen(SOURCE, third).unwrap(), ["7"]);
         store.write(SOURCE, third, &[document("7", 2, "b")]).unwrap();
-        assert_eq!(store.earlier_failures(SOURCE, Run { id: 99, ..third }).unwrap(), []);
+        assert_eq!(store.failed_pages(SOURCE).unwrap(), []);
     }
 
     #[test]
