@@ -8,8 +8,10 @@
 
 pub mod error;
 pub mod markdown_files;
+pub mod master_key;
 mod orphan_scan;
 pub mod progress;
+pub mod sealed_token;
 pub mod source_file;
 pub mod store;
 pub mod summary;
