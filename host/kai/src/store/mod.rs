@@ -34,6 +34,14 @@ pub enum StoreError {
         /// The data directory.
         path: PathBuf,
     },
+    /// It is no database of ours, or not what was written to it.
+    #[error("the store in {path} is damaged ({detail}) and was left as it is; {WHEN_DAMAGED}", path = .path.display())]
+    Damaged {
+        /// The data directory.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
     /// It was written by an older `kai`, and has to be brought along first.
     #[error("the store in {path} has format {found}, this kai reads {known}: run `kai sync --source FILE` with one of its sources once, which brings it along", path = .path.display())]
     Older {

@@ -1,15 +1,15 @@
 //! The store as one SQLite database in a data directory, with one writer at a time.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, params};
 
 use super::content::{Packer, Unpacker};
+use super::opening::{self, Lock};
 use super::{
     Checkpoint, FailedPage, Filter, Progress, Run, SourceRecord, SpaceState, Store, StoreError,
-    StoredDocument, StoredFailure, WHEN_DAMAGED, Write, opening,
+    StoredDocument, StoredFailure, WHEN_DAMAGED, Write,
 };
 use crate::summary::{DocumentCounts, Mode};
 use kai_host::{Document, Partition, Reference};
@@ -18,12 +18,18 @@ use kai_host::{Document, Partition, Reference};
 #[derive(Debug)]
 pub struct SqliteStore {
     pub(super) connection: Connection,
-    _lock: Option<File>,
+    // Dropped after the connection, whose last act may be to write.
+    _lock: Option<Lock>,
 }
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error.to_string())
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Database(format!("{error}; {WHEN_DAMAGED}"))
+            }
+            _ => Self::Database(error.to_string()),
+        }
     }
 }
 
@@ -32,7 +38,8 @@ impl SqliteStore {
     /// format to the newest.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] while another process writes to it; otherwise what keeps it from being used.
+    /// [`StoreError::Locked`] while another process writes to it; [`StoreError::Damaged`] where it is no store, or the
+    /// last writer did not come to its end and left damage; otherwise what keeps it from being used.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let (connection, lock) = opening::for_writing(directory)?;
         Ok(Self { connection, _lock: Some(lock) })
