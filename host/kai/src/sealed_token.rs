@@ -116,15 +116,15 @@ impl From<Vec<u8>> for SealedToken {
     }
 }
 
-/// What the token is good for: whoever can write to the store cannot have it sent to another site.
+/// What the token is good for: whoever can write to the store cannot have it sent to another site. The same for all
+/// that have the same id.
 fn binding(key_id: KeyId, registration: &Registration) -> Vec<u8> {
     let source = &registration.source;
+    let base_url = source.base_url.trim().trim_end_matches('/');
     let cloud_id = source.cloud_id.as_deref().unwrap_or_default();
     let mut binding = vec![VERSION];
     binding.extend(key_id);
-    binding.extend(
-        [registration.id().as_str(), &source.base_url, &source.email, cloud_id].join("\n").into_bytes(),
-    );
+    binding.extend([registration.id().as_str(), base_url, &source.email, cloud_id].join("\n").into_bytes());
     binding
 }
 

@@ -2,6 +2,7 @@
 
 mod content;
 mod opening;
+mod registered_sources;
 mod sqlite;
 
 use std::collections::HashMap;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use kai_host::{Document, Partition, Reference};
 
+pub use self::registered_sources::{CompletedRun, RegisteredSource, SourceOverview};
 pub use self::sqlite::SqliteStore;
 use crate::summary::{DocumentCounts, Mode};
 

@@ -29,6 +29,10 @@ const APPLICATION_ID: i64 = 0x4b41_4900;
 /// How long a transaction waits for that of another process: a source may be added while another one is synced.
 const BUSY: Duration = Duration::from_secs(30);
 
+/// How often, and how far apart, it is looked whether another process has made the store by now.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// The lock of a data directory. Goes with this process however it ends; its end in good order empties the file.
 #[derive(Debug)]
 pub(super) struct Lock(File);
@@ -59,6 +63,30 @@ pub(super) fn for_writing(directory: &Path) -> Result<(Connection, Lock), StoreE
     migrate(&mut connection, found).map_err(|error| failed(error, directory))?;
     // Only now: whoever finds damage leaves the name, so that the next one finds the damage, too.
     Ok((connection, Lock(file)))
+}
+
+/// Opens for short transactions beside the one writer; becomes that one for a moment where there is no store yet, or
+/// one of an older format.
+pub(super) fn beside_writer(directory: &Path) -> Result<Connection, StoreError> {
+    let mut attempts = 1;
+    let mut connection = loop {
+        match existing(directory) {
+            Err(StoreError::Missing { .. } | StoreError::Older { .. }) => {}
+            opened => break opened?,
+        }
+        match for_writing(directory) {
+            // It may be about to make what is missing.
+            Err(StoreError::Locked { .. }) if attempts < ATTEMPTS => {
+                attempts += 1;
+                std::thread::sleep(PAUSE);
+            }
+            opened => drop(opened?),
+        }
+    };
+    // Of what a person stores by hand, nothing is lost in a power cut.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    prepare_for_writes(&mut connection)?;
+    Ok(connection)
 }
 
 pub(super) fn for_reading(directory: &Path) -> Result<Connection, StoreError> {

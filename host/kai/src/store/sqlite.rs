@@ -45,6 +45,15 @@ impl SqliteStore {
         Ok(Self { connection, _lock: Some(lock) })
     }
 
+    /// Opens the store for short transactions beside another process that writes to it, such as registering a source;
+    /// makes directory and database where they do not exist.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; [`StoreError::Locked`] only where another process is about to make the store.
+    pub fn open_beside_writer(directory: &Path) -> Result<Self, StoreError> {
+        Ok(Self { connection: opening::beside_writer(directory)?, _lock: None })
+    }
+
     /// Opens the store for reading, also while another process writes to it.
     ///
     /// # Errors
@@ -167,20 +176,17 @@ impl Store for SqliteStore {
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .optional()?;
-        let open =
-            open.map(|(id, mode)| (id, if mode == Mode::Full.name() { Mode::Full } else { Mode::Delta }));
+        let open = open.map(|(id, name)| (id, mode(&name)));
         let wanted = if full || crawls == 0 { Mode::Full } else { Mode::Delta };
         let run = match open {
             Some((id, mode)) if mode == Mode::Full || mode == wanted => Run { id, mode, resumed: true },
             _ => {
-                let now = now();
-                transaction.execute(
-                    "UPDATE runs SET ended_at = ?2 WHERE source_id = ?1 AND ended_at IS NULL",
-                    params![source_id, now],
-                )?;
+                // Given up for a full run. Its number does not come again.
+                transaction
+                    .execute("DELETE FROM runs WHERE source_id = ?1 AND ended_at IS NULL", [source_id])?;
                 transaction.execute(
                     "INSERT INTO runs (source_id, mode, begun_at) VALUES (?1, ?2, ?3)",
-                    params![source_id, wanted.name(), now],
+                    params![source_id, wanted.name(), now()],
                 )?;
                 Run { id: transaction.last_insert_rowid(), mode: wanted, resumed: false }
             }
@@ -482,7 +488,12 @@ fn forget_failure(transaction: &Transaction<'_>, source_id: &str, id: &str) -> R
     Ok(())
 }
 
-fn now() -> String {
+/// As [`Mode::name`] wrote it.
+pub(super) fn mode(name: &str) -> Mode {
+    if name == Mode::Full.name() { Mode::Full } else { Mode::Delta }
+}
+
+pub(super) fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
