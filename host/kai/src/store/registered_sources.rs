@@ -378,4 +378,20 @@ mod tests {
         assert!(sources[0].clone().open(&key(49)).is_ok());
         assert!(matches!(SqliteStore::open(&path), Err(StoreError::Locked { .. })));
     }
+
+    #[test]
+    fn several_processes_may_be_the_first_to_add_a_source() {
+        let directory = tempfile::tempdir().unwrap();
+        let keys = ["A", "B", "C", "D", "E", "F"];
+        std::thread::scope(|scope| {
+            for key in keys {
+                let directory = directory.path();
+                scope.spawn(move || {
+                    let source = registration(&format!(r#","space_key":"{key}""#));
+                    assert!(add(&mut SqliteStore::open_beside_writer(directory).unwrap(), &source));
+                });
+            }
+        });
+        assert_eq!(open(directory.path()).registered_sources().unwrap().len(), keys.len());
+    }
 }
