@@ -42,8 +42,11 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         source: PathBuf,
     },
-    /// Bring the store up to date with a source
+    /// Bring the store up to date with a source, or with every registered one
     Sync(Sync),
+    /// Register sources in the store, so that it keeps their tokens, sealed
+    #[command(subcommand)]
+    Sources(Sources),
     /// Show the documents of the store
     Documents {
         /// Data directory
@@ -86,11 +89,48 @@ pub(crate) enum Command {
     Inspect,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sources {
+    /// Check a source and register it, or update it
+    Add {
+        /// Registration document (JSON); KAI_API_TOKEN fills in a missing api_token
+        file: PathBuf,
+        /// Data directory
+        #[arg(long, value_name = "DIR", default_value = "kai-data")]
+        data: PathBuf,
+    },
+    /// Show the sources of the store and what it has of them
+    List {
+        /// Data directory
+        #[arg(long, value_name = "DIR", default_value = "kai-data")]
+        data: PathBuf,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a source with all its documents
+    Remove {
+        /// Its id, as `kai sources list` shows it
+        id: String,
+        /// Data directory
+        #[arg(long, value_name = "DIR", default_value = "kai-data")]
+        data: PathBuf,
+    },
+    /// Check a new token, from KAI_API_TOKEN or else from stdin, and keep it instead of the old one
+    RotateToken {
+        /// Id of the source, as `kai sources list` shows it
+        id: String,
+        /// Data directory
+        #[arg(long, value_name = "DIR", default_value = "kai-data")]
+        data: PathBuf,
+    },
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Sync {
-    /// Registration document (JSON)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) source: PathBuf,
+    /// Registration document (JSON), or id of a registered source; none: every registered source
+    #[arg(long, value_name = "FILE|ID")]
+    pub(crate) source: Option<PathBuf>,
     /// Data directory
     #[arg(long, value_name = "DIR", default_value = "kai-data")]
     pub(crate) data: PathBuf,
@@ -100,13 +140,13 @@ pub(crate) struct Sync {
     /// Compare every page, and remove what is gone
     #[arg(long)]
     pub(crate) full: bool,
-    /// Read this space instead of the source's
+    /// Read this space instead of the one that the file names
     #[arg(long, value_name = "KEY")]
     pub(crate) scope_path: Option<String>,
     /// Remove what is gone however much that is
     #[arg(long)]
     pub(crate) confirm_removals: bool,
-    /// Print the summary as JSON
+    /// Print the summary as JSON; of every registered source, one line each
     #[arg(long)]
     pub(crate) json: bool,
     /// No progress

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use kai::error::{Error, exit};
 use kai::markdown_files;
+use kai::master_key::KeyLocation;
 use kai::source_file::Registration;
-use kai::store::{FailedPage, Filter, SharedStore, SqliteStore, StoredDocument};
+use kai::store::{FailedPage, Filter, SharedStore, SourceRecord, SqliteStore, StoredDocument};
 use kai::summary::Summary;
 use kai::sync::{self, SyncOptions};
-use kai_host::{ComponentSource, Connector, Host, Limits, StoragePage};
+use kai_host::{ComponentSource, Connector, Host, Limits, Source, StoragePage};
 use secrecy::SecretString;
 use serde::Serialize;
 
@@ -24,8 +25,10 @@ static BUILT_IN: &[u8] = include_bytes!(env!("KAI_BUILT_IN_COMPONENT"));
 /// What comes from the environment; read once, in `main`.
 #[derive(Debug, Default)]
 pub(crate) struct Environment {
-    /// Fills in a missing `api_token`.
+    /// Fills in a missing `api_token`, or is the new one.
     pub(crate) token: Option<SecretString>,
+    /// Where the key is that seals the tokens of registered sources.
+    pub(crate) key: KeyLocation,
     /// Where compiled components are kept.
     pub(crate) cache_directory: Option<PathBuf>,
 }
@@ -77,24 +80,49 @@ pub(crate) async fn validate(
     registration: &Registration,
     out: &mut impl Write,
 ) -> Result<u8, Error> {
+    check(connector, registration).await?;
+    let scope = scope(registration.scope());
+    print(out, &format!("{} is good: {}, {scope}", registration.source.base_url, registration.source.email));
+    Ok(0)
+}
+
+/// Asks the site whether the credential is good and the space is there.
+pub(crate) async fn check(connector: &Connector, registration: &Registration) -> Result<(), Error> {
     let session = connector.session(registration.source.clone())?;
     let call = |error| Error::Call { space: None, error };
     session.validate().await.map_err(call)?;
     if let Some(scope) = &registration.scope_path {
         session.list_partitions(Some(scope.clone()), None).await.map_err(call)?;
     }
-    let scope =
-        registration.scope().map_or("every visible space".to_owned(), |scope| format!("space {scope}"));
-    print(out, &format!("{} is good: {}, {scope}", registration.source.base_url, registration.source.email));
-    Ok(0)
+    Ok(())
 }
 
+/// What is read, for people.
+pub(crate) fn scope(scope: Option<&str>) -> String {
+    scope.map_or("every visible space".to_owned(), |scope| format!("space {scope}"))
+}
+
+/// The sources that there are, for people who named another.
+pub(crate) fn enumerate(sources: &[SourceRecord]) -> String {
+    if sources.is_empty() {
+        return "there is none".to_owned();
+    }
+    let known = sources.iter().map(|source| {
+        let scope = source.scope.as_deref().map(|scope| format!(" {scope}")).unwrap_or_default();
+        format!("{} ({} {}{scope})", source.id, source.base_url, source.email)
+    });
+    format!("there are: {}", known.collect::<Vec<_>>().join(", "))
+}
+
+/// Syncs one source. One of several is named in what is printed.
 pub(crate) async fn sync(
     connector: &Connector,
     registration: &Registration,
     arguments: &Sync,
+    one_of_several: bool,
     out: &mut impl Write,
 ) -> Result<u8, Error> {
+    let id = registration.id();
     let session = connector.session(registration.source.clone())?;
     let store = SharedStore::new(SqliteStore::open(&arguments.data)?);
     let options = SyncOptions { full: arguments.full, confirm_removals: arguments.confirm_removals };
@@ -102,14 +130,20 @@ pub(crate) async fn sync(
     let result = sync::sync(&session, registration, &store, options, &progress).await;
     progress.finish();
     let outcome = result?;
-    if arguments.json {
+    if arguments.json && one_of_several {
+        print(out, &json(&NamedSummary { source: &id, summary: &outcome.summary }));
+    } else if arguments.json {
         print(out, &json(&outcome.summary));
     } else {
+        if one_of_several {
+            let Source { base_url, email, .. } = &registration.source;
+            print(out, &format!("{id}: {base_url}, {email}, {}", scope(registration.scope())));
+        }
         print(out, &report(&outcome.summary, &outcome.notices));
     }
     // What is in the store is good, also where the run did not come to its end.
     if let Some(directory) = &arguments.markdown {
-        let (id, into) = (registration.id(), directory.clone());
+        let into = directory.clone();
         let files = store.with(move |store| markdown_files::write(store, &id, &into)).await?;
         if !arguments.json {
             let directory = directory.display();
@@ -176,14 +210,10 @@ fn open_for_reading(data: &Path, filter: &Filter) -> Result<SqliteStore, Error> 
     if let Some(wanted) = &filter.source_id {
         let sources = store.sources()?;
         if !sources.iter().any(|source| source.id == *wanted) {
-            let known = sources.iter().map(|source| {
-                let scope = source.scope.as_deref().map(|scope| format!(" {scope}")).unwrap_or_default();
-                format!("{} ({} {}{scope})", source.id, source.base_url, source.email)
-            });
             return Err(Error::Usage(format!(
-                "there is no source {wanted} in {}; there are: {}",
+                "there is no source {wanted} in {}; {}",
                 data.display(),
-                known.collect::<Vec<_>>().join(", ")
+                enumerate(&sources)
             )));
         }
     }
@@ -239,6 +269,14 @@ pub(crate) fn failures(
         print(out, &line);
     }
     Ok(0)
+}
+
+/// The summary of one of several sources.
+#[derive(Serialize)]
+struct NamedSummary<'a> {
+    source: &'a str,
+    #[serde(flatten)]
+    summary: &'a Summary,
 }
 
 /// A failure in the shape that others read.
@@ -355,7 +393,7 @@ pub(crate) fn print(out: &mut impl Write, text: &str) {
     writeln!(out, "{text}").ok();
 }
 
-fn json(value: &impl Serialize) -> String {
+pub(crate) fn json(value: &impl Serialize) -> String {
     // Strings, numbers and maps with string keys: there is nothing that JSON could not hold.
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use kai_host::{BuildError, CallError, LoadError, RegistryError, SourceError};
 
+use crate::master_key::KeyError;
+use crate::sealed_token::SealedTokenError;
 use crate::store::StoreError;
 
 /// Why a command ended without what it was asked for.
@@ -41,6 +43,12 @@ pub enum Error {
     /// The store is not usable.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is no key for the tokens of the store.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A token of the store does not open.
+    #[error(transparent)]
+    SealedToken(#[from] SealedTokenError),
     /// A file or directory is not usable.
     #[error("{path}: {error}", path = .path.display())]
     File {
@@ -68,7 +76,7 @@ pub enum Error {
 pub mod exit {
     /// A fault of `kai` or of the machine.
     pub const INTERNAL: u8 = 1;
-    /// Usage, or an invalid source or component.
+    /// Usage, or an invalid source, component or key.
     pub const USAGE: u8 = 2;
     /// The credential was rejected.
     pub const AUTHENTICATION: u8 = 3;
@@ -99,6 +107,9 @@ impl Error {
                 exit::UNAVAILABLE
             }
             Self::SourceFile(_) | Self::Source(_) | Self::Component { .. } | Self::Usage(_) => exit::USAGE,
+            Self::Key(KeyError::File { .. } | KeyError::Random(_)) => exit::INTERNAL,
+            Self::Key(_) | Self::SealedToken(SealedTokenError::OtherKey { .. }) => exit::USAGE,
+            Self::SealedToken(SealedTokenError::Damaged { .. }) => exit::INTERNAL,
             Self::Host(BuildError::CaFile { .. }) => exit::USAGE,
             Self::Call { error, .. } => match error.connector() {
                 Some(kai_host::Error::InvalidSource(_)) => exit::USAGE,

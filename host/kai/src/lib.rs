@@ -10,9 +10,11 @@
 pub mod calls;
 pub mod error;
 pub mod markdown_files;
+pub mod master_key;
 mod memory_budget;
 mod orphan_scan;
 pub mod progress;
+pub mod sealed_token;
 pub mod source_file;
 mod space_listing;
 pub mod store;

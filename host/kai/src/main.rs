@@ -4,6 +4,7 @@ mod arguments;
 mod commands;
 mod demo;
 mod progress_bar;
+mod source_commands;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -11,11 +12,12 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use kai::error::{Error, exit};
+use kai::master_key::{KEY_VARIABLE, KeyLocation};
 use kai::source_file::{Registration, TOKEN_VARIABLE};
 use kai::store::Filter;
 use kai_host::{Limits, StoragePage};
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, Sources};
 use crate::commands::Environment;
 
 fn main() -> ExitCode {
@@ -23,7 +25,13 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_max_level(arguments.common.log).with_writer(std::io::stderr).init();
     let environment = Environment {
         token: std::env::var(TOKEN_VARIABLE).ok().map(Into::into),
-        cache_directory: cache_directory(),
+        // What is no text is no key, and said so: silently taking another one would be worse.
+        key: KeyLocation::new(
+            std::env::var_os(KEY_VARIABLE).map(|text| text.to_string_lossy().into_owned().into()),
+            user_directory("XDG_CONFIG_HOME", ".config"),
+        ),
+        // Without one, each start compiles anew.
+        cache_directory: user_directory("XDG_CACHE_HOME", ".cache"),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
@@ -55,9 +63,27 @@ async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error
                 let registration = read(&source)?;
                 commands::validate(&connector().await?, &registration, &mut out).await
             }
-            Command::Sync(sync) => {
-                let registration = read(&sync.source)?.with_scope_path(sync.scope_path.clone());
-                commands::sync(&connector().await?, &registration, &sync, &mut out).await
+            Command::Sync(sync) => match &sync.source {
+                Some(named) => {
+                    let registration = source_commands::find(named, &sync, &environment)?;
+                    commands::sync(&connector().await?, &registration, &sync, false, &mut out).await
+                }
+                None => {
+                    let registered = source_commands::Registered::of(&sync, &environment)?;
+                    registered.sync(&connector().await?, &sync, &mut out).await
+                }
+            },
+            Command::Sources(Sources::Add { file, data }) => {
+                let registration = read(&file)?;
+                let connector = connector().await?;
+                source_commands::add(&connector, &registration, &data, &environment, &mut out).await
+            }
+            Command::Sources(Sources::List { data, json }) => source_commands::list(&data, json, &mut out),
+            Command::Sources(Sources::Remove { id, data }) => source_commands::remove(&id, &data, &mut out),
+            Command::Sources(Sources::RotateToken { id, data }) => {
+                let registration = source_commands::with_new_token(&id, &data, &environment).await?;
+                let connector = connector().await?;
+                source_commands::rotate(&connector, &registration, &data, &environment, &mut out).await
             }
             Command::Documents { data, source, id, failed, json } => {
                 let filter = Filter { source_id: source, id };
@@ -81,9 +107,9 @@ async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error
     }
 }
 
-/// Where compiled components are kept: the user's cache directory. Without one, each start compiles anew.
-fn cache_directory() -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = cache.or_else(|| Some(std::env::home_dir()?.join(".cache")));
-    Some(cache?.join("kai"))
+/// The program's own directory in one of the user's.
+fn user_directory(variable: &str, default: &str) -> Option<PathBuf> {
+    let named = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let directory = named.or_else(|| Some(std::env::home_dir()?.join(default)));
+    Some(directory?.join("kai"))
 }

@@ -2,105 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use confluence_site::{PageStatus, Site};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// A directory with a source file, a data directory, and a cache that all tests share.
-struct Bench {
-    directory: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) -> String {
-        std::fs::write(self.path(name), text).unwrap();
-        self.path(name).display().to_string()
-    }
-
-    fn source(&self, fields: &Value) -> String {
-        self.write("source.json", &source_text(fields))
-    }
-
-    fn kai(&self, arguments: &[&str]) -> Output {
-        self.kai_with(arguments, "")
-    }
-
-    fn kai_with(&self, arguments: &[&str], stdin: &str) -> Output {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kai"))
-            .args(arguments)
-            .current_dir(self.directory.path())
-            .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
-            .env_remove("KAI_API_TOKEN")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
-    }
-}
-
-fn source_text(fields: &Value) -> String {
-    let mut document = json!({
-        "kind": "CONFLUENCE", "base_url": "https://acme.example", "email": Site::EMAIL, "api_token": Site::TOKEN,
-    });
-    for (field, value) in fields.as_object().unwrap() {
-        document[field] = value.clone();
-    }
-    document.to_string()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-#[track_caller]
-fn assert_exit(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "stdout: {}\nstderr: {}", stdout(output), stderr(output));
-}
-
-/// The command fails with this code and one message that holds all of these.
-#[track_caller]
-fn assert_refused(output: &Output, code: i32, told: &[&str]) {
-    assert_exit(output, code);
-    let message = stderr(output);
-    assert!(message.starts_with("kai: ") && message.trim_end().lines().count() == 1, "{message}");
-    for part in told {
-        assert!(message.contains(part), "{part:?} is not in {message}");
-    }
-    assert!(!message.contains(Site::TOKEN), "{message}");
-}
-
-fn keys(value: &Value) -> BTreeSet<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
-}
+use support::{Bench, assert_exit, assert_refused, blocking, keys, source_text, stderr, stdout};
 
 async fn site() -> Site {
     Site::builder().spaces(3).pages(60).start().await.unwrap()
-}
-
-/// The program runs in a process of its own; the site needs this one's threads meanwhile.
-async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
-    tokio::task::spawn_blocking(work).await.unwrap()
 }
 
 #[tokio::test]
@@ -476,8 +392,9 @@ fn the_token_may_come_from_the_environment() {
 fn convert_turns_storage_on_stdin_or_in_a_file_into_markdown() {
     let bench = Bench::new();
     let page = ["--title", "T", "--base-url", "https://acme.example", "--page-id", "1", "--space-key", "ENG"];
-    let convert =
-        |file: &[&str], stdin: &str| bench.kai_with(&[&["convert"], file, page.as_slice()].concat(), stdin);
+    let convert = |file: &[&str], stdin: &str| {
+        bench.kai_with(&[&["convert"], file, page.as_slice()].concat(), stdin, &[])
+    };
     let storage = "<p>Hello <strong>world</strong></p><ac:structured-macro ac:name=\"odd\"><ac:rich-text-body><p>x</p></ac:rich-text-body></ac:structured-macro>";
     let output = convert(&[], storage);
     assert_exit(&output, 0);

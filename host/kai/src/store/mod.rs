@@ -1,5 +1,8 @@
 //! Where documents are kept: what a sync needs of a store, whatever the engine.
 
+mod content;
+mod opening;
+mod registered_sources;
 mod shared;
 mod sqlite;
 
@@ -8,9 +11,14 @@ use std::path::PathBuf;
 
 use kai_host::{Document, Partition, Reference};
 
+pub use self::registered_sources::{CompletedRun, RegisteredSource, SourceOverview};
 pub use self::shared::SharedStore;
 pub use self::sqlite::SqliteStore;
 use crate::summary::{DocumentCounts, Mode};
+
+/// What to do with a store that is damaged.
+const WHEN_DAMAGED: &str =
+    "put back a backup of the data directory, or move the directory away and sync again";
 
 /// Why the store is not usable.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +37,24 @@ pub enum StoreError {
     Missing {
         /// The data directory.
         path: PathBuf,
+    },
+    /// It is no database of ours, or not what was written to it.
+    #[error("the store in {path} is damaged ({detail}) and was left as it is; {WHEN_DAMAGED}", path = .path.display())]
+    Damaged {
+        /// The data directory.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// It was written by an older `kai`, and has to be brought along first.
+    #[error("the store in {path} has format {found}, this kai reads {known}: run `kai sync --source FILE` with one of its sources once, which brings it along", path = .path.display())]
+    Older {
+        /// The data directory.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The format that this version reads.
+        known: i64,
     },
     /// It was written by a newer `kai`.
     #[error("the store in {path} has format {found}, this kai knows {known}: use the newer kai that wrote it", path = .path.display())]

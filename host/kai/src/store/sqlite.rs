@@ -1,79 +1,66 @@
 //! The store as one SQLite database in a data directory, with one writer at a time.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, params};
 
+use super::content::{Packer, Unpacker};
+use super::opening::{self, Lock};
 use super::{
     Checkpoint, FailedPage, Filter, Progress, Run, SourceRecord, SpaceState, Store, StoreError,
-    StoredDocument, StoredFailure, Write,
+    StoredDocument, StoredFailure, WHEN_DAMAGED, Write,
 };
 use crate::summary::{DocumentCounts, Mode};
 use kai_host::{Document, Partition, Reference};
 
-const DATABASE: &str = "kai.sqlite";
-const LOCK: &str = "kai.lock";
-
-/// Newest format that this version reads and writes.
-const FORMAT: i64 = 1;
-const SCHEMA: &str = include_str!("schema.sql");
-
-/// Marks the file as one of ours ("KAI" and a zero).
-const APPLICATION_ID: i64 = 0x4b41_4900;
-
 /// A store in a data directory. Holds the directory's lock until it is dropped, where it was opened for writing.
 #[derive(Debug)]
 pub struct SqliteStore {
-    connection: Connection,
-    _lock: Option<File>,
+    pub(super) connection: Connection,
+    // Dropped after the connection, whose last act may be to write.
+    _lock: Option<Lock>,
 }
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error.to_string())
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Database(format!("{error}; {WHEN_DAMAGED}"))
+            }
+            _ => Self::Database(error.to_string()),
+        }
     }
 }
 
 impl SqliteStore {
-    /// Opens the store for writing; makes directory and database where they do not exist.
+    /// Opens the store for writing; makes directory and database where they do not exist, and brings a store of an older
+    /// format to the newest.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] while another process writes to it; otherwise what keeps it from being used.
+    /// [`StoreError::Locked`] while another process writes to it; [`StoreError::Damaged`] where it is no store, or the
+    /// last writer did not come to its end and left damage; otherwise what keeps it from being used.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        let unusable = |error| StoreError::Directory { path: directory.to_owned(), error };
-        fs::create_dir_all(directory).map_err(unusable)?;
-        let lock = lock(directory)?;
-        let mut connection = Connection::open(directory.join(DATABASE))?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        // With a write-ahead log this survives the end of the process at any moment, and a power cut without damage.
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        migrate(&mut connection, directory)?;
+        let (connection, lock) = opening::for_writing(directory)?;
         Ok(Self { connection, _lock: Some(lock) })
+    }
+
+    /// Opens the store for short transactions beside another process that writes to it, such as registering a source;
+    /// makes directory and database where they do not exist.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; [`StoreError::Locked`] only where another process is about to make the store.
+    pub fn open_beside_writer(directory: &Path) -> Result<Self, StoreError> {
+        Ok(Self { connection: opening::beside_writer(directory)?, _lock: None })
     }
 
     /// Opens the store for reading, also while another process writes to it.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] where there is none.
+    /// [`StoreError::Missing`] where there is none, [`StoreError::Older`] where no writer has opened it since its format
+    /// was the newest.
     pub fn open_for_reading(directory: &Path) -> Result<Self, StoreError> {
-        let path = directory.join(DATABASE);
-        if !path.is_file() {
-            return Err(StoreError::Missing { path: directory.to_owned() });
-        }
-        let connection = Connection::open_with_flags(
-            path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
-        connection.pragma_update(None, "query_only", true)?;
-        let found = format(&connection)?;
-        if found > FORMAT {
-            return Err(StoreError::Newer { path: directory.to_owned(), found, known: FORMAT });
-        }
-        Ok(Self { connection, _lock: None })
+        Ok(Self { connection: opening::for_reading(directory)?, _lock: None })
     }
 
     /// Gives the documents that the filter lets through to `each`, by source and id, until it says no.
@@ -87,14 +74,15 @@ impl SqliteStore {
     ) -> Result<(), StoreError> {
         let mut statement = self.connection.prepare(
             "SELECT source_id, id, title, mime_type, content, modified_at, web_url, space_key, version_number,
-                    created_at, created_by
+                    created_at, created_by, content_zstd
              FROM documents
              WHERE (?1 IS NULL OR source_id = ?1) AND (?2 IS NULL OR id = ?2)
              ORDER BY source_id, length(id), id",
         )?;
         let mut rows = statement.query(params![filter.source_id, filter.id])?;
+        let mut unpacker = Unpacker::new().map_err(compression)?;
         while let Some(row) = rows.next()? {
-            if !each(stored_document(row)?) {
+            if !each(stored_document(row, &mut unpacker)?) {
                 break;
             }
         }
@@ -141,13 +129,18 @@ impl SqliteStore {
     }
 }
 
-fn stored_document(row: &Row<'_>) -> rusqlite::Result<StoredDocument> {
+fn stored_document(row: &Row<'_>, unpacker: &mut Unpacker) -> Result<StoredDocument, StoreError> {
+    let id: String = row.get(1)?;
+    let frame = row.get_ref(11)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+    let content = unpacker.unpack(row.get(4)?, frame).map_err(|error| {
+        StoreError::Database(format!("the content of page {id} is damaged ({error}); {WHEN_DAMAGED}"))
+    })?;
     Ok(StoredDocument {
         source_id: row.get(0)?,
-        id: row.get(1)?,
+        id,
         title: row.get(2)?,
         mime_type: row.get(3)?,
-        content: row.get(4)?,
+        content,
         modified_at: row.get(5)?,
         web_url: row.get(6)?,
         space_key: row.get(7)?,
@@ -157,51 +150,8 @@ fn stored_document(row: &Row<'_>) -> rusqlite::Result<StoredDocument> {
     })
 }
 
-/// Takes the directory's lock, which goes with this process however it ends.
-fn lock(directory: &Path) -> Result<File, StoreError> {
-    let unusable = |error| StoreError::Directory { path: directory.to_owned(), error };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(directory.join(LOCK))
-        .map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            file.read_to_string(&mut holder).ok();
-            let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
-            return Err(StoreError::Locked { path: directory.to_owned(), holder });
-        }
-        Err(TryLockError::Error(error)) => return Err(unusable(error)),
-    }
-    let note = file
-        .set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| write!(file, "process {}", std::process::id()));
-    note.map_err(unusable)?;
-    Ok(file)
-}
-
-fn format(connection: &Connection) -> Result<i64, StoreError> {
-    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
-}
-
-fn migrate(connection: &mut Connection, directory: &Path) -> Result<(), StoreError> {
-    let found = format(connection)?;
-    if found > FORMAT {
-        return Err(StoreError::Newer { path: directory.to_owned(), found, known: FORMAT });
-    }
-    if found == 0 {
-        let transaction = connection.transaction()?;
-        transaction.execute_batch(SCHEMA)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", FORMAT)?;
-        transaction.commit()?;
-    }
-    Ok(())
+fn compression(error: std::io::Error) -> StoreError {
+    StoreError::Database(format!("zstd: {error}"))
 }
 
 impl Store for SqliteStore {
@@ -250,20 +200,17 @@ impl Store for SqliteStore {
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .optional()?;
-        let open =
-            open.map(|(id, mode)| (id, if mode == Mode::Full.name() { Mode::Full } else { Mode::Delta }));
+        let open = open.map(|(id, name)| (id, mode(&name)));
         let wanted = if full || crawls == 0 { Mode::Full } else { Mode::Delta };
         let run = match open {
             Some((id, mode)) if mode == Mode::Full || mode == wanted => Run { id, mode, resumed: true },
             _ => {
-                let now = now();
-                transaction.execute(
-                    "UPDATE runs SET ended_at = ?2 WHERE source_id = ?1 AND ended_at IS NULL",
-                    params![source_id, now],
-                )?;
+                // Given up for a full run. Its number does not come again.
+                transaction
+                    .execute("DELETE FROM runs WHERE source_id = ?1 AND ended_at IS NULL", [source_id])?;
                 transaction.execute(
                     "INSERT INTO runs (source_id, mode, begun_at) VALUES (?1, ?2, ?3)",
-                    params![source_id, wanted.name(), now],
+                    params![source_id, wanted.name(), now()],
                 )?;
                 Run { id: transaction.last_insert_rowid(), mode: wanted, resumed: false }
             }
@@ -326,10 +273,12 @@ impl Store for SqliteStore {
         };
         // A token never moves backwards; tokens sort as text.
         transaction.prepare_cached(
-            "INSERT INTO spaces (source_id, partition_id, key, delta_token, cursor, cursor_since, listing_run, ended_run)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            "INSERT INTO spaces (source_id, partition_id, key, delta_token, cursor, cursor_since, listing_run, ended_run,
+                                 name)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT (source_id, partition_id) DO UPDATE SET
                  key = excluded.key,
+                 name = excluded.name,
                  delta_token = CASE
                      WHEN excluded.delta_token IS NULL THEN delta_token
                      ELSE max(coalesce(delta_token, ''), excluded.delta_token)
@@ -347,6 +296,7 @@ impl Store for SqliteStore {
             checkpoint.and_then(|checkpoint| checkpoint.since.as_ref()),
             run.id,
             ended,
+            partition.name,
         ])?;
         transaction.commit()?;
         Ok(counts)
@@ -425,10 +375,11 @@ fn write_all(
     writes: &[Write],
 ) -> Result<DocumentCounts, StoreError> {
     let mut counts = DocumentCounts::default();
+    let mut packer = Packer::new().map_err(compression)?;
     for write in writes {
         match write {
             Write::Document(document) => {
-                if upsert(transaction, source_id, run, document)? {
+                if upsert(transaction, source_id, run, document, &mut packer)? {
                     counts.upserted += 1;
                 } else {
                     counts.unchanged += 1;
@@ -456,18 +407,21 @@ fn upsert(
     source_id: &str,
     run: Run,
     document: &Document,
+    packer: &mut Packer,
 ) -> Result<bool, StoreError> {
     let reference = &document.reference;
+    let (content, content_zstd) = packer.pack(&document.content).map_err(compression)?;
     let written = transaction
         .prepare_cached(
             "INSERT INTO documents (source_id, id, title, mime_type, content, modified_at, web_url, space_key,
-                                    version_number, created_at, created_by, seen_run)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                                    version_number, created_at, created_by, seen_run, content_zstd)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
              ON CONFLICT (source_id, id) DO UPDATE SET
                  title = excluded.title, mime_type = excluded.mime_type, content = excluded.content,
                  modified_at = excluded.modified_at, web_url = excluded.web_url, space_key = excluded.space_key,
                  version_number = excluded.version_number, created_at = excluded.created_at,
-                 created_by = excluded.created_by, seen_run = excluded.seen_run
+                 created_by = excluded.created_by, seen_run = excluded.seen_run,
+                 content_zstd = excluded.content_zstd
              WHERE excluded.version_number > version_number",
         )?
         .execute(params![
@@ -475,7 +429,7 @@ fn upsert(
             reference.id,
             reference.title,
             document.mime_type,
-            document.content,
+            content,
             reference.modified_at,
             reference.metadata.web_url,
             reference.metadata.space_key,
@@ -483,6 +437,7 @@ fn upsert(
             reference.metadata.created_at,
             reference.metadata.created_by_display_name,
             run.id,
+            content_zstd,
         ])?;
     if written == 0 {
         refresh(transaction, source_id, run, reference)?;
@@ -546,7 +501,12 @@ fn forget_failure(transaction: &Transaction<'_>, source_id: &str, id: &str) -> R
     Ok(())
 }
 
-fn now() -> String {
+/// As [`Mode::name`] wrote it.
+pub(super) fn mode(name: &str) -> Mode {
+    if name == Mode::Full.name() { Mode::Full } else { Mode::Delta }
+}
+
+pub(super) fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
@@ -657,6 +617,22 @@ mod tests {
     }
 
     #[test]
+    fn content_is_read_as_it_was_written_whether_it_was_compressed_or_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = open(directory.path());
+        let run = store.begin_run(SOURCE, false).unwrap();
+        let long = "A sentence that is in there many times over. ".repeat(1000);
+        let mut bytes = Vec::new();
+        for (version, content) in [(1, "short"), (2, &long), (3, "short again"), (4, "")] {
+            store.write(SOURCE, run, &[document("7", version, content)]).unwrap();
+            assert_eq!(contents(&store), [("7".to_owned(), version, content.to_owned())]);
+            let lengths = "SELECT length(content) + coalesce(length(content_zstd), 0) FROM documents";
+            bytes.push(store.connection.query_row(lengths, [], |row| row.get::<_, u32>(0)).unwrap());
+        }
+        assert!(matches!(bytes[..], [5, 1..1000, 11, 0]), "{bytes:?}");
+    }
+
+    #[test]
     fn tokens_and_versions_never_move_backwards() {
         let directory = tempfile::tempdir().unwrap();
         let mut store = open(directory.path());
@@ -741,26 +717,5 @@ mod tests {
         assert_eq!(SqliteStore::open_for_reading(directory.path()).unwrap().sources().unwrap().len(), 1);
         drop(first);
         SqliteStore::open(directory.path()).unwrap();
-    }
-
-    #[test]
-    fn a_store_of_a_newer_format_is_left_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        drop(open(directory.path()));
-        let connection = Connection::open(directory.path().join(DATABASE)).unwrap();
-        connection.pragma_update(None, "user_version", FORMAT + 1).unwrap();
-        drop(connection);
-        for refused in [SqliteStore::open(directory.path()), SqliteStore::open_for_reading(directory.path())]
-        {
-            assert!(matches!(refused, Err(StoreError::Newer { found: 2, .. })));
-        }
-    }
-
-    #[test]
-    fn reading_where_there_is_no_store_makes_none() {
-        let directory = tempfile::tempdir().unwrap();
-        let missing = directory.path().join("nothing");
-        assert!(matches!(SqliteStore::open_for_reading(&missing), Err(StoreError::Missing { .. })));
-        assert!(!missing.exists());
     }
 }
