@@ -1,9 +1,13 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
+
+/// Below, a watch would only keep the site busy.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Your Confluence Cloud as clean Markdown, kept up to date.
 #[derive(Debug, Parser)]
@@ -146,10 +150,24 @@ pub(crate) struct Sync {
     /// Remove what is gone however much that is
     #[arg(long)]
     pub(crate) confirm_removals: bool,
+    /// Go on, with a run of each source that far apart (30s, 5m, 2h), until Ctrl-C or SIGTERM
+    #[arg(long, value_name = "INTERVAL", value_parser = interval, conflicts_with = "confirm_removals")]
+    pub(crate) watch: Option<Duration>,
+    /// With --watch: compare every page, and remove what is gone, when that was last done so long ago
+    #[arg(long, value_name = "INTERVAL", value_parser = interval, default_value = "1d", requires = "watch")]
+    pub(crate) full_every: Duration,
     /// Print the summary as JSON; of every registered source, one line each
     #[arg(long)]
     pub(crate) json: bool,
     /// No progress
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(interval) if interval >= SHORTEST_INTERVAL => Ok(interval),
+        Ok(_) => Err("a second is the shortest".to_owned()),
+        Err(error) => Err(format!("{error}; write 30s, 5m or 2h")),
+    }
 }

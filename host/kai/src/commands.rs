@@ -5,19 +5,17 @@ use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kai::error::{Error, exit};
-use kai::markdown_files;
+use kai::error::Error;
 use kai::master_key::KeyLocation;
 use kai::source_file::Registration;
-use kai::store::{FailedPage, Filter, SharedStore, SourceRecord, SqliteStore, StoredDocument};
+use kai::store::{FailedPage, Filter, SourceRecord, SqliteStore, StoredDocument};
 use kai::summary::Summary;
-use kai::sync::{self, SyncOptions};
-use kai_host::{ComponentSource, Connector, Host, Limits, Source, StoragePage};
+use kai_host::{ComponentSource, Connector, Host, Limits, StoragePage};
 use secrecy::SecretString;
 use serde::Serialize;
 
-use crate::arguments::{Common, Sync};
-use crate::progress_bar::{Progress, counted};
+use crate::arguments::Common;
+use crate::progress_bar::counted;
 
 /// The connector that is part of this program.
 static BUILT_IN: &[u8] = include_bytes!(env!("KAI_BUILT_IN_COMPONENT"));
@@ -112,55 +110,6 @@ pub(crate) fn enumerate(sources: &[SourceRecord]) -> String {
         format!("{} ({} {}{scope})", source.id, source.base_url, source.email)
     });
     format!("there are: {}", known.collect::<Vec<_>>().join(", "))
-}
-
-/// Syncs one source. One of several is named in what is printed.
-pub(crate) async fn sync(
-    connector: &Connector,
-    registration: &Registration,
-    arguments: &Sync,
-    one_of_several: bool,
-    out: &mut impl Write,
-) -> Result<u8, Error> {
-    let id = registration.id();
-    let session = connector.session(registration.source.clone())?;
-    let store = SharedStore::new(SqliteStore::open(&arguments.data)?);
-    let options = SyncOptions { full: arguments.full, confirm_removals: arguments.confirm_removals };
-    let progress = Progress::new(arguments.quiet);
-    let result = sync::sync(&session, registration, &store, options, &progress).await;
-    progress.finish();
-    let outcome = result?;
-    if arguments.json && one_of_several {
-        print(out, &json(&NamedSummary { source: &id, summary: &outcome.summary }));
-    } else if arguments.json {
-        print(out, &json(&outcome.summary));
-    } else {
-        if one_of_several {
-            let Source { base_url, email, .. } = &registration.source;
-            print(out, &format!("{id}: {base_url}, {email}, {}", scope(registration.scope())));
-        }
-        print(out, &report(&outcome.summary, &outcome.notices));
-    }
-    // What is in the store is good, also where the run did not come to its end.
-    if let Some(directory) = &arguments.markdown {
-        let into = directory.clone();
-        let files = store.with(move |store| markdown_files::write(store, &id, &into)).await?;
-        if !arguments.json {
-            let directory = directory.display();
-            let line = format!(
-                "{directory}: {} written, {} unchanged, {} removed",
-                counted(files.written, "file"),
-                files.unchanged,
-                files.removed
-            );
-            print(out, &line);
-        }
-    }
-    match outcome.error {
-        Some(error) => Err(error),
-        None if outcome.summary.documents.failed > 0 => Ok(exit::SOME_FAILED),
-        None => Ok(0),
-    }
 }
 
 /// The summary for people.
@@ -269,14 +218,6 @@ pub(crate) fn failures(
         print(out, &line);
     }
     Ok(0)
-}
-
-/// The summary of one of several sources.
-#[derive(Serialize)]
-struct NamedSummary<'a> {
-    source: &'a str,
-    #[serde(flatten)]
-    summary: &'a Summary,
 }
 
 /// A failure in the shape that others read.

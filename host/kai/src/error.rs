@@ -92,6 +92,8 @@ pub mod exit {
     pub const REMOVALS_REFUSED: u8 = 8;
     /// Interrupted by Ctrl-C; the next run goes on from there.
     pub const INTERRUPTED: u8 = 130;
+    /// The same by SIGTERM. A watch ends with 0 in both cases.
+    pub const TERMINATED: u8 = 143;
 }
 
 impl Error {

@@ -5,6 +5,8 @@ mod commands;
 mod demo;
 mod progress_bar;
 mod source_commands;
+mod sync_command;
+mod watch_schedule;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -56,6 +58,7 @@ async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error
     let connector = async || commands::connector(&common, &environment, limits).await;
     let read = |path: &PathBuf| Registration::read(path, environment.token.clone());
     let mut out = std::io::stdout().lock();
+    let watching = matches!(&arguments.command, Command::Sync(sync) if sync.watch.is_some());
     let work = async {
         match arguments.command {
             Command::Demo => demo::run(&environment, &common, &mut out).await,
@@ -63,15 +66,15 @@ async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error
                 let registration = read(&source)?;
                 commands::validate(&connector().await?, &registration, &mut out).await
             }
-            Command::Sync(sync) => match &sync.source {
-                Some(named) => {
+            Command::Sync(sync) => match (sync.watch, &sync.source) {
+                (Some(interval), _) => {
+                    sync_command::watch(&connector().await?, interval, &sync, &environment, &mut out).await
+                }
+                (None, Some(named)) => {
                     let registration = source_commands::find(named, &sync, &environment)?;
-                    commands::sync(&connector().await?, &registration, &sync, false, &mut out).await
+                    sync_command::one(&connector().await?, &registration, &sync, &mut out).await
                 }
-                None => {
-                    let registered = source_commands::Registered::of(&sync, &environment)?;
-                    registered.sync(&connector().await?, &sync, &mut out).await
-                }
+                (None, None) => sync_command::all(&connector().await?, &sync, &environment, &mut out).await,
             },
             Command::Sources(Sources::Add { file, data }) => {
                 let registration = read(&file)?;
@@ -99,12 +102,34 @@ async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error
     };
     tokio::select! {
         result = work => result,
-        // Whatever was committed stays.
-        _ = tokio::signal::ctrl_c() => {
-            writeln!(std::io::stderr(), "kai: interrupted; the next run goes on from here").ok();
-            Ok(exit::INTERRUPTED)
+        // Whatever was committed stays. A watch has no other end, so this one is as it should be.
+        code = stop_signal() => {
+            writeln!(std::io::stderr(), "kai: stopped; the next run goes on from here").ok();
+            Ok(if watching { 0 } else { code })
         }
     }
+}
+
+/// Waits for Ctrl-C or SIGTERM; gives the exit code that says which one it was.
+async fn stop_signal() -> u8 {
+    let interrupted = async {
+        // Where there is no such signal, there is nothing to wait for.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        exit::INTERRUPTED
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
+            return tokio::select! {
+                code = interrupted => code,
+                _ = terminated.recv() => exit::TERMINATED,
+            };
+        }
+    }
+    interrupted.await
 }
 
 /// The program's own directory in one of the user's.

@@ -4,7 +4,6 @@ use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write};
 use std::path::Path;
 
 use kai::error::Error;
-use kai::master_key::MasterKey;
 use kai::sealed_token::SealedToken;
 use kai::source_file::{Registration, TOKEN_VARIABLE};
 use kai::store::{RegisteredSource, SourceOverview, SqliteStore, StoreError};
@@ -51,7 +50,7 @@ pub(crate) async fn with_new_token(
     environment: &Environment,
 ) -> Result<Registration, Error> {
     let store = SqliteStore::open_for_reading(data)?;
-    let source = registered(&store, id, data)?.ok_or_else(|| unknown(&store, id, data))?;
+    let source = registered_source(&store, id, data)?.ok_or_else(|| unknown(&store, id, data))?;
     let given = environment.token.clone().filter(|token| !token.expose_secret().trim().is_empty());
     let token = match given {
         Some(token) => token,
@@ -65,7 +64,7 @@ pub(crate) async fn with_new_token(
     Ok(source.with_token(token)?)
 }
 
-/// Keeps a new token that the site accepts instead of the old one.
+/// Keeps a new token that the site accepts instead of the old one, for every source of the account.
 pub(crate) async fn rotate(
     connector: &Connector,
     registration: &Registration,
@@ -75,12 +74,22 @@ pub(crate) async fn rotate(
 ) -> Result<u8, Error> {
     commands::check(connector, registration).await?;
     let mut store = SqliteStore::open_beside_writer(data)?;
-    let sealed = seal(&store, registration, data, environment)?;
-    let id = registration.id();
-    if !store.replace_token(&id, &sealed)? {
+    let token = &registration.source.api_token;
+    let sources = store.registered_sources()?.into_iter();
+    let mut kept = 0;
+    for source in sources.filter(|source| source.shares_account(registration)) {
+        let registration = source.with_token(token.clone())?;
+        let sealed = seal(&store, &registration, data, environment)?;
+        let id = registration.id();
+        if store.replace_token(&id, &sealed)? {
+            print(out, &format!("source {id} has the new token; the old one is not in the store any more"));
+            kept += 1;
+        }
+    }
+    if kept == 0 {
+        let id = registration.id();
         return Err(Error::Usage(format!("source {id} was removed meanwhile; the new token is not kept")));
     }
-    print(out, &format!("source {id} has the new token; the old one is not in the store any more"));
     Ok(0)
 }
 
@@ -122,68 +131,51 @@ pub(crate) fn find(named: &Path, arguments: &Sync, environment: &Environment) ->
     let Some(store) = open(data)? else {
         return Err(neither(format!("no source is registered in {}", data.display())));
     };
-    let Some(source) = registered(&store, &id, data)? else {
+    let Some(source) = registered_source(&store, &id, data)? else {
         return Err(neither(unknown(&store, &id, data).to_string()));
     };
     refuse_scope_path(arguments)?;
     Ok(source.open(&environment.key.read(data)?)?)
 }
 
-/// Every registered source of a store, with the key to their tokens.
-pub(crate) struct Registered {
-    sources: Vec<RegisteredSource>,
-    key: MasterKey,
+/// A registered source: its registration, or why there is none to be had.
+pub(crate) struct Named {
+    pub(crate) id: String,
+    pub(crate) registration: Result<Registration, Error>,
 }
 
-impl Registered {
-    pub(crate) fn of(arguments: &Sync, environment: &Environment) -> Result<Self, Error> {
-        let data = &arguments.data;
-        refuse_scope_path(arguments)?;
-        let sources = match open(data)? {
-            Some(store) => store.registered_sources()?,
-            None => Vec::new(),
-        };
-        if sources.is_empty() {
-            return Err(Error::Usage(format!(
-                "no source is registered in {}: register one with `kai sources add FILE`, or name a file with --source",
-                data.display()
-            )));
+impl Named {
+    /// What sources that share a token and its quota have in common.
+    pub(crate) fn account(&self) -> String {
+        match &self.registration {
+            Ok(Registration { source, .. }) => {
+                format!("{} {}", source.base_url.trim_end_matches('/'), source.email)
+            }
+            Err(_) => self.id.clone(),
         }
-        Ok(Self { sources, key: environment.key.read(data)? })
     }
+}
 
-    /// Syncs one after another. One that fails is told of and keeps no other from its turn; the exit code is that of
-    /// the first.
-    pub(crate) async fn sync(
-        self,
-        connector: &Connector,
-        arguments: &Sync,
-        out: &mut impl Write,
-    ) -> Result<u8, Error> {
-        let mut first = 0;
-        for source in self.sources {
-            let id = source.id().to_owned();
-            let result = match source.open(&self.key) {
-                Ok(registration) => commands::sync(connector, &registration, arguments, true, out).await,
-                Err(error) => Err(error.into()),
-            };
-            let code = match &result {
-                Ok(code) => *code,
-                Err(error) => {
-                    writeln!(io::stderr(), "kai: source {id}: {error}").ok();
-                    error.exit_code()
-                }
-            };
-            if first == 0 {
-                first = code;
-            }
-            // The others would meet the same.
-            if matches!(result, Err(Error::Store(_))) {
-                break;
-            }
-        }
-        Ok(first)
+/// Every registered source of the store.
+pub(crate) fn registered(arguments: &Sync, environment: &Environment) -> Result<Vec<Named>, Error> {
+    let data = &arguments.data;
+    refuse_scope_path(arguments)?;
+    let sources = match open(data)? {
+        Some(store) => store.registered_sources()?,
+        None => Vec::new(),
+    };
+    if sources.is_empty() {
+        return Err(Error::Usage(format!(
+            "no source is registered in {}: register one with `kai sources add FILE`, or name a file with --source",
+            data.display()
+        )));
     }
+    let key = environment.key.read(data)?;
+    let open = |source: RegisteredSource| Named {
+        id: source.id().to_owned(),
+        registration: source.open(&key).map_err(Error::from),
+    };
+    Ok(sources.into_iter().map(open).collect())
 }
 
 /// The store, where there is one that may have registered sources: one of format 1 has none.
@@ -195,7 +187,7 @@ fn open(data: &Path) -> Result<Option<SqliteStore>, Error> {
 }
 
 /// The registered source of this id; an error where only its documents are in the store.
-fn registered(store: &SqliteStore, id: &str, data: &Path) -> Result<Option<RegisteredSource>, Error> {
+fn registered_source(store: &SqliteStore, id: &str, data: &Path) -> Result<Option<RegisteredSource>, Error> {
     let found = store.registered_sources()?.into_iter().find(|source| source.id() == id);
     if found.is_none() && store.sources()?.iter().any(|source| source.id == id) {
         return Err(Error::Usage(format!(

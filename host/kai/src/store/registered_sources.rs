@@ -52,6 +52,15 @@ impl RegisteredSource {
         &self.id
     }
 
+    /// Whether its token is that of this registration's account on this site.
+    #[must_use]
+    pub fn shares_account(&self, registration: &Registration) -> bool {
+        let account = |source: &Source| {
+            (source.base_url.trim_end_matches('/').to_owned(), source.email.clone(), source.cloud_id.clone())
+        };
+        account(&self.registration.source) == account(&registration.source)
+    }
+
     /// Its registration with the token that the store keeps.
     ///
     /// # Errors
@@ -75,6 +84,19 @@ impl RegisteredSource {
 }
 
 impl SqliteStore {
+    /// When the last full run of a source came to its end: RFC 3339, UTC.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn last_full_run(&self, source_id: &str) -> Result<Option<String>, StoreError> {
+        let ended_at = self.connection.query_row(
+            "SELECT max(ended_at) FROM runs WHERE source_id = ?1 AND mode = ?2",
+            params![source_id, Mode::Full.name()],
+            |row| row.get(0),
+        )?;
+        Ok(ended_at)
+    }
+
     /// Registers a source, or updates it. Whether it is registered for the first time.
     ///
     /// # Errors

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use confluence_site::Site;
 use serde_json::{Value, json};
@@ -39,7 +39,15 @@ impl Bench {
     }
 
     pub fn kai_with(&self, arguments: &[&str], stdin: &str, environment: &[(&str, &str)]) -> Output {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kai"))
+        let mut child = self.start(arguments, environment);
+        // It may end without having read it.
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).ok();
+        child.wait_with_output().unwrap()
+    }
+
+    /// A process that goes on by itself; whatever it prints goes into pipes.
+    pub fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_kai"))
             .args(arguments)
             .current_dir(self.directory.path())
             .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
@@ -51,10 +59,7 @@ impl Bench {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        // It may end without having read it.
-        child.stdin.take().unwrap().write_all(stdin.as_bytes()).ok();
-        child.wait_with_output().unwrap()
+            .unwrap()
     }
 }
 
