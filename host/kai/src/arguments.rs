@@ -69,6 +69,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show what was written to the store and removed from it, in order, as one JSON object a line
+    Changes(Changes),
     /// Turn storage format into Markdown
     Convert {
         /// Storage format; none or -: stdin
@@ -128,6 +130,22 @@ pub(crate) enum Sources {
         #[arg(long, value_name = "DIR", default_value = "kai-data")]
         data: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Changes {
+    /// Data directory
+    #[arg(long, value_name = "DIR", default_value = "kai-data")]
+    pub(crate) data: PathBuf,
+    /// Only what came after the change of this number; 0 for all that there is
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) after: u64,
+    /// Only of this source
+    #[arg(long, value_name = "ID")]
+    pub(crate) source: Option<String>,
+    /// Go on with what comes, until Ctrl-C or SIGTERM
+    #[arg(long)]
+    pub(crate) follow: bool,
 }
 
 #[derive(Debug, Args)]

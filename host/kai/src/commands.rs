@@ -8,13 +8,13 @@ use std::time::Duration;
 use kai::error::Error;
 use kai::master_key::KeyLocation;
 use kai::source_file::Registration;
-use kai::store::{FailedPage, Filter, SourceRecord, SqliteStore, StoredDocument};
+use kai::store::{FailedPage, Filter, SourceRecord, SqliteStore, StoredChange, StoredDocument, WhatChanged};
 use kai::summary::Summary;
 use kai_host::{ComponentSource, Connector, Host, Limits, StoragePage};
 use secrecy::SecretString;
 use serde::Serialize;
 
-use crate::arguments::Common;
+use crate::arguments::{Changes, Common};
 use crate::progress_bar::counted;
 
 /// The connector that is part of this program.
@@ -197,6 +197,57 @@ pub(crate) fn documents(
     match &filter.id {
         Some(id) if found == 0 => Err(Error::Usage(format!("there is no page {id} in {}", data.display()))),
         _ => Ok(0),
+    }
+}
+
+/// How long a follower waits before it looks again.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(500);
+
+/// What changed after a number, and with `follow` what changes from then on.
+pub(crate) async fn changes(arguments: &Changes, out: &mut impl Write) -> Result<u8, Error> {
+    let filter = Filter { source_id: arguments.source.clone(), id: None };
+    let store = open_for_reading(&arguments.data, &filter)?;
+    let mut after = arguments.after;
+    loop {
+        let mut written = Ok(());
+        store.changes(after, arguments.source.as_deref(), |change| {
+            written = writeln!(out, "{}", json(&JsonChange::from(&change)));
+            after = change.number;
+            written.is_ok()
+        })?;
+        // Whoever reads the output has had enough.
+        if written.and_then(|()| out.flush()).is_err() || !arguments.follow {
+            return Ok(0);
+        }
+        tokio::time::sleep(FOLLOW_PAUSE).await;
+    }
+}
+
+/// A change in the shape that others read.
+#[derive(Serialize)]
+struct JsonChange<'a> {
+    change: u64,
+    source: &'a str,
+    #[serde(flatten)]
+    what: JsonWhatChanged<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum JsonWhatChanged<'a> {
+    Written(JsonDocument<'a>),
+    Removed { id: &'a str },
+}
+
+impl<'a> From<&'a StoredChange> for JsonChange<'a> {
+    fn from(change: &'a StoredChange) -> Self {
+        let (source, what) = match &change.what {
+            WhatChanged::Written(document) => {
+                (&document.source_id, JsonWhatChanged::Written(JsonDocument::from(document)))
+            }
+            WhatChanged::Removed { source_id, id } => (source_id, JsonWhatChanged::Removed { id }),
+        };
+        Self { change: change.number, source, what }
     }
 }
 

@@ -58,7 +58,11 @@ async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error
     let connector = async || commands::connector(&common, &environment, limits).await;
     let read = |path: &PathBuf| Registration::read(path, environment.token.clone());
     let mut out = std::io::stdout().lock();
-    let watching = matches!(&arguments.command, Command::Sync(sync) if sync.watch.is_some());
+    let watching = match &arguments.command {
+        Command::Sync(sync) => sync.watch.is_some(),
+        Command::Changes(changes) => changes.follow,
+        _ => false,
+    };
     let work = async {
         match arguments.command {
             Command::Demo => demo::run(&environment, &common, &mut out).await,
@@ -93,6 +97,7 @@ async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error
                 let show = if failed { commands::failures } else { commands::documents };
                 show(&data, &filter, json, &mut out)
             }
+            Command::Changes(changes) => commands::changes(&changes, &mut out).await,
             Command::Convert { file, title, base_url, page_id, space_key, check } => {
                 let page = StoragePage { id: page_id, title, space_key, base_url, storage: String::new() };
                 commands::convert(&connector().await?, file.as_deref(), page, check, &mut out).await

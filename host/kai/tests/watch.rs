@@ -124,6 +124,41 @@ async fn a_watch_goes_on_when_its_site_fails_and_its_source_file_changes() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_gets_each_change_once_and_goes_on_where_it_was() {
+    let site = Site::builder().spaces(1).pages(30).start().await.unwrap();
+    blocking(move || {
+        let bench = Bench::new();
+        let source = bench.source(&json!({"base_url": site.base_url()}));
+        let sync = ["sync", "--source", &source, "--allow-local", "--quiet", "--full"];
+        assert_exit(&bench.kai(&sync), 0);
+        let mut child = bench.start(&["changes", "--follow"], &[]);
+        let lines = summaries(child.stdout.take().unwrap());
+        let next = || lines.recv_timeout(PATIENCE).unwrap();
+        let first: Vec<Value> = (0..30).map(|_| next()).collect();
+        assert!(first.iter().all(|change| change["written"]["content"].is_string()), "{first:?}");
+        let (edited, purged) = site.with_state(|state| {
+            let pages = state.visible_pages();
+            state.edit(&pages[3].id, None);
+            state.purge(&pages[4].id);
+            (pages[3].id.clone(), pages[4].id.clone())
+        });
+        assert_exit(&bench.kai(&sync), 0);
+        let (written, removed) = (next(), next());
+        assert_eq!((&written["written"]["id"], &removed["removed"]["id"]), (&json!(edited), &json!(purged)));
+        let watch = Watch { child, summaries: lines };
+        assert_exit(&watch.signal("TERM"), 0);
+        // Another process goes on after any number that was seen.
+        let after = first[29]["change"].to_string();
+        let output = bench.kai(&["changes", "--after", &after]);
+        assert_exit(&output, 0);
+        let again: Vec<Value> =
+            support::stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(again, [written, removed]);
+    })
+    .await;
+}
+
 #[test]
 fn an_interval_that_makes_no_sense_is_refused() {
     let bench = Bench::new();

@@ -14,7 +14,7 @@ use confluence_site::Site;
 use futures::task::noop_waker_ref;
 use kai::progress::{Event, Observer};
 use kai::source_file::Registration;
-use kai::store::{Filter, SharedStore, SqliteStore};
+use kai::store::{Filter, SharedStore, SqliteStore, WhatChanged};
 use kai::summary::Mode;
 use kai::sync::{Outcome, SyncOptions, sync};
 use rand::Rng as _;
@@ -89,7 +89,12 @@ enum Fate {
 pub fn simulate(seed: u64, length: u32) -> Result<Report, std::io::Error> {
     let world = Arc::new(Mutex::new(World::new(seed)));
     let directory = tempfile::tempdir()?;
-    let mut history = History { world, directory: directory.path(), report: Report::default() };
+    let mut history = History {
+        world,
+        directory: directory.path(),
+        report: Report::default(),
+        follower: Follower::default(),
+    };
     history.play(length);
     let world = lock(&history.world);
     Ok(Report {
@@ -107,6 +112,14 @@ struct History<'a> {
     world: SharedWorld,
     directory: &'a Path,
     report: Report,
+    follower: Follower,
+}
+
+/// Somebody who follows the changes of the store, now and then, and not always all of them.
+#[derive(Default)]
+struct Follower {
+    seen: u64,
+    copy: BTreeMap<String, Stored>,
 }
 
 impl History<'_> {
@@ -127,6 +140,10 @@ impl History<'_> {
         }
         let stored = self.stored().0;
         lock(&self.world).check_equal(&stored);
+        self.follow(usize::MAX);
+        if self.follower.copy != stored {
+            lock(&self.world).find("a follower of the changes ends up with something else".to_owned());
+        }
         // And nothing changes where nothing changed.
         self.process(SyncOptions::default(), Fate::Lives);
         let after = self.stored().0;
@@ -183,6 +200,8 @@ impl History<'_> {
         let turns = if let Fate::Stops(turns) = fate { turns } else { u64::MAX };
         let outcome = take_turns(run, turns);
         drop(store);
+        let most = lock(&self.world).random().random_range(0..40);
+        self.follow(most);
         self.judge(outcome, crash.is_some(), watch.full.load(Ordering::Relaxed))
     }
 
@@ -241,19 +260,39 @@ impl History<'_> {
         (registration.expect("the registration is good"), source)
     }
 
+    /// Lets the follower take some changes.
+    fn follow(&mut self, most: usize) {
+        let Follower { seen, copy } = &mut self.follower;
+        let mut left = most;
+        let read = SqliteStore::open_for_reading(self.directory).and_then(|store| {
+            store.changes(*seen, None, |change| {
+                if left == 0 {
+                    return false;
+                }
+                left -= 1;
+                *seen = change.number;
+                match change.what {
+                    WhatChanged::Written(document) => {
+                        copy.insert(document.id.clone(), document.into());
+                    }
+                    WhatChanged::Removed { id, .. } => {
+                        copy.remove(&id);
+                    }
+                }
+                true
+            })
+        });
+        if let Err(error) = read {
+            lock(&self.world).find(format!("the changes cannot be read: {error}"));
+        }
+    }
+
     /// The documents by id, and the ids of the failures.
     fn stored(&self) -> (BTreeMap<String, Stored>, Vec<String>) {
         let mut documents = BTreeMap::new();
         let read = SqliteStore::open_for_reading(self.directory).and_then(|store| {
             store.documents(&Filter::default(), |document| {
-                let stored = Stored {
-                    title: document.title,
-                    space_key: document.space_key,
-                    version: document.version_number,
-                    modified_at: document.modified_at,
-                    content: document.content,
-                };
-                documents.insert(document.id, stored);
+                documents.insert(document.id.clone(), document.into());
                 true
             })?;
             store.failures(&Filter::default())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use confluence_connector::transport::{Response, TransportError};
 use confluence_site::{PageStatus, PageView, Quirks, Site, SpaceStatus, SpaceView, State};
+use kai::store::StoredDocument;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -36,13 +37,25 @@ struct Since {
 }
 
 /// A page of the store, as the checks see it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
-    pub(crate) title: String,
-    pub(crate) space_key: String,
-    pub(crate) version: u32,
-    pub(crate) modified_at: String,
-    pub(crate) content: String,
+    title: String,
+    space_key: String,
+    version: u32,
+    modified_at: String,
+    content: String,
+}
+
+impl From<StoredDocument> for Stored {
+    fn from(document: StoredDocument) -> Self {
+        Self {
+            title: document.title,
+            space_key: document.space_key,
+            version: document.version_number,
+            modified_at: document.modified_at,
+            content: document.content,
+        }
+    }
 }
 
 /// What a run is known to have met.

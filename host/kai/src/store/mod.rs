@@ -1,5 +1,6 @@
 //! Where documents are kept: what a sync needs of a store, whatever the engine.
 
+mod changes;
 mod content;
 mod opening;
 mod registered_sources;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use kai_host::{Document, Partition, Reference};
 
+pub use self::changes::{StoredChange, WhatChanged};
 pub use self::registered_sources::{CompletedRun, RegisteredSource, SourceOverview};
 pub use self::shared::SharedStore;
 pub use self::sqlite::SqliteStore;

@@ -4,6 +4,7 @@ use kai_host::Source;
 use rusqlite::{OptionalExtension as _, params};
 use secrecy::SecretString;
 
+use super::changes;
 use super::sqlite::{mode, now};
 use super::{SourceRecord, SqliteStore, StoreError};
 use crate::master_key::MasterKey;
@@ -149,6 +150,7 @@ impl SqliteStore {
     /// source of this id.
     pub fn remove_source(&mut self, id: &str) -> Result<Option<u64>, StoreError> {
         let transaction = self.connection.transaction()?;
+        changes::note_removals(&transaction, id, None)?;
         let documents = transaction.execute("DELETE FROM documents WHERE source_id = ?1", [id])?;
         for table in ["failures", "spaces", "runs"] {
             transaction.execute(&format!("DELETE FROM {table} WHERE source_id = ?1"), [id])?;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, Transaction, params};
 
+use super::changes;
 use super::content::{Packer, Unpacker};
 use super::opening::{self, Lock};
 use super::{
@@ -72,16 +73,21 @@ impl SqliteStore {
         filter: &Filter,
         mut each: impl FnMut(StoredDocument) -> bool,
     ) -> Result<(), StoreError> {
+        // Put in order without their content, which would be sorted with them.
         let mut statement = self.connection.prepare(
-            "SELECT source_id, id, title, mime_type, content, modified_at, web_url, space_key, version_number,
-                    created_at, created_by, content_zstd
-             FROM documents
+            "SELECT rowid FROM documents
              WHERE (?1 IS NULL OR source_id = ?1) AND (?2 IS NULL OR id = ?2)
              ORDER BY source_id, length(id), id",
         )?;
-        let mut rows = statement.query(params![filter.source_id, filter.id])?;
+        let rows = statement.query_map(params![filter.source_id, filter.id], |row| row.get::<_, i64>(0))?;
+        let rows: Vec<i64> = rows.collect::<Result<_, _>>()?;
+        let mut statement =
+            self.connection.prepare(&format!("SELECT {DOCUMENT_COLUMNS} FROM documents WHERE rowid = ?1"))?;
         let mut unpacker = Unpacker::new().map_err(compression)?;
-        while let Some(row) = rows.next()? {
+        for row in rows {
+            let mut found = statement.query([row])?;
+            // One that another process removes meanwhile is not there.
+            let Some(row) = found.next()? else { continue };
             if !each(stored_document(row, &mut unpacker)?) {
                 break;
             }
@@ -129,7 +135,10 @@ impl SqliteStore {
     }
 }
 
-fn stored_document(row: &Row<'_>, unpacker: &mut Unpacker) -> Result<StoredDocument, StoreError> {
+/// What [`stored_document`] reads.
+pub(super) const DOCUMENT_COLUMNS: &str = "source_id, id, title, mime_type, content, modified_at, web_url, space_key, version_number, created_at, created_by, content_zstd";
+
+pub(super) fn stored_document(row: &Row<'_>, unpacker: &mut Unpacker) -> Result<StoredDocument, StoreError> {
     let id: String = row.get(1)?;
     let frame = row.get_ref(11)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
     let content = unpacker.unpack(row.get(4)?, frame).map_err(|error| {
@@ -150,7 +159,7 @@ fn stored_document(row: &Row<'_>, unpacker: &mut Unpacker) -> Result<StoredDocum
     })
 }
 
-fn compression(error: std::io::Error) -> StoreError {
+pub(super) fn compression(error: std::io::Error) -> StoreError {
     StoreError::Database(format!("zstd: {error}"))
 }
 
@@ -331,6 +340,7 @@ impl Store for SqliteStore {
             let mut failure =
                 transaction.prepare_cached("DELETE FROM failures WHERE source_id = ?1 AND id = ?2")?;
             for id in ids {
+                changes::note_removals(&transaction, source_id, Some(id))?;
                 removed += document.execute(params![source_id, id])? as u64;
                 failure.execute(params![source_id, id])?;
             }
@@ -414,14 +424,15 @@ fn upsert(
     let written = transaction
         .prepare_cached(
             "INSERT INTO documents (source_id, id, title, mime_type, content, modified_at, web_url, space_key,
-                                    version_number, created_at, created_by, seen_run, content_zstd)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                                    version_number, created_at, created_by, seen_run, content_zstd, change)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
+                     (SELECT last + 1 FROM changes))
              ON CONFLICT (source_id, id) DO UPDATE SET
                  title = excluded.title, mime_type = excluded.mime_type, content = excluded.content,
                  modified_at = excluded.modified_at, web_url = excluded.web_url, space_key = excluded.space_key,
                  version_number = excluded.version_number, created_at = excluded.created_at,
                  created_by = excluded.created_by, seen_run = excluded.seen_run,
-                 content_zstd = excluded.content_zstd
+                 content_zstd = excluded.content_zstd, change = excluded.change
              WHERE excluded.version_number > version_number",
         )?
         .execute(params![
@@ -441,6 +452,8 @@ fn upsert(
         ])?;
     if written == 0 {
         refresh(transaction, source_id, run, reference)?;
+    } else {
+        changes::note_written(transaction, source_id, &reference.id)?;
     }
     Ok(written > 0)
 }
@@ -456,9 +469,10 @@ fn refresh(
     transaction
         .prepare_cached("UPDATE documents SET seen_run = ?3 WHERE source_id = ?1 AND id = ?2")?
         .execute(params![source_id, reference.id, run.id])?;
-    transaction
+    let changed = transaction
         .prepare_cached(
-            "UPDATE documents SET title = ?3, web_url = ?4, space_key = ?5
+            "UPDATE documents SET title = ?3, web_url = ?4, space_key = ?5,
+                 change = (SELECT last + 1 FROM changes)
              WHERE source_id = ?1 AND id = ?2 AND version_number = ?6
                AND (title <> ?3 OR web_url <> ?4 OR space_key <> ?5)",
         )?
@@ -470,6 +484,9 @@ fn refresh(
             reference.metadata.space_key,
             reference.metadata.version_number,
         ])?;
+    if changed > 0 {
+        changes::note_written(transaction, source_id, &reference.id)?;
+    }
     Ok(())
 }
 
