@@ -19,8 +19,8 @@ const HOST_CLOCK_TRUST: TimeDelta = TimeDelta::minutes(5);
 /// later than the token in any zone from UTC-12 to UTC+14.
 const WIDEST_ZONE: TimeDelta = TimeDelta::hours(12);
 
-/// Pages that must have come in order before the order is trusted. A server that ignores `sort` gives so many in
-/// descending order by accident once in 12! listings; fewer, as where it also gives few pages an answer, prove nothing.
+/// Pages that must have come in order before the order is trusted. Fewer, as where a server that ignores `sort` also gives
+/// few pages an answer, prove nothing; so many come in descending order by accident once in 12! random listings.
 const ORDER_EVIDENCE: u32 = 12;
 
 /// A moment in UTC, to the millisecond. The default is the beginning of 1970.

@@ -19,6 +19,8 @@ pub struct Space {
     pub key: String,
     /// Space name; the key where there is none.
     pub name: String,
+    /// What the addresses of its pages may name it by instead of the key (facts A1).
+    pub alias: Option<String>,
 }
 
 /// Which spaces to list. Only current ones are, in the order of their ids.
@@ -43,6 +45,7 @@ struct Answer<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Shape<'a> {
     #[serde(borrow)]
     id: Cow<'a, str>,
@@ -50,6 +53,8 @@ struct Shape<'a> {
     key: Cow<'a, str>,
     #[serde(borrow, default)]
     name: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    current_active_alias: Option<Cow<'a, str>>,
 }
 
 impl<T: Transport> Client<'_, T> {
@@ -84,7 +89,8 @@ impl<T: Transport> Client<'_, T> {
                 let key = shape.key.into_owned();
                 let name =
                     shape.name.filter(|name| !name.is_empty()).map_or_else(|| key.clone(), Cow::into_owned);
-                Space { id: shape.id.into_owned(), key, name }
+                let alias = shape.current_active_alias.map(Cow::into_owned);
+                Space { id: shape.id.into_owned(), key, name, alias }
             })
             .collect();
         let bytes = response.body.len();

@@ -165,8 +165,8 @@ pub(crate) struct Sync {
     /// Read this space instead of the one that the file names
     #[arg(long, value_name = "KEY")]
     pub(crate) scope_path: Option<String>,
-    /// Remove what is gone however much that is
-    #[arg(long)]
+    /// With --full: remove what is gone however much that is
+    #[arg(long, requires = "full")]
     pub(crate) confirm_removals: bool,
     /// Go on, with a run of each source that far apart (30s, 5m, 2h), until Ctrl-C or SIGTERM
     #[arg(long, value_name = "INTERVAL", value_parser = interval, conflicts_with = "confirm_removals")]

@@ -15,6 +15,7 @@ mod memory_budget;
 mod orphan_scan;
 pub mod progress;
 pub mod sealed_token;
+mod single_pages;
 pub mod source_file;
 mod space_listing;
 pub mod store;

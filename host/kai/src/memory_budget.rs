@@ -5,12 +5,12 @@ use std::sync::Arc;
 use kai_host::{Batch, Change};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Text of a source in memory at once, roughly: what the batches hold that are read or written. Enough for eight spaces
-/// with batches of 4 MiB, more than which the connector does not ask for at once unless a single page is that large.
+/// Text of a source in memory at once, roughly: what the batches hold that are read or written. The connector asks for 5 MiB
+/// of storage format at once, and more only where ten pages have more, of which two thirds are text.
 const BUDGET: usize = 32 << 20;
 
-/// What a batch is taken for before one of its space was seen.
-const FIRST_BATCH: usize = 2 << 20;
+/// What a batch of documents is taken for before one of its space was seen.
+pub(crate) const UNKNOWN_BATCH: usize = 2 << 20;
 
 /// The unit of permits: a semaphore counts fewer permits than there can be bytes.
 const UNIT: usize = 1 << 10;
@@ -35,13 +35,13 @@ impl MemoryBudget {
     }
 }
 
-/// What the next batch of a space is expected to take: as much as the last one did.
+/// What the next batch of a space is expected to take: as much as the last one with documents did.
 #[derive(Debug)]
 pub(crate) struct Expected(usize);
 
 impl Default for Expected {
     fn default() -> Self {
-        Self(FIRST_BATCH)
+        Self(UNKNOWN_BATCH)
     }
 }
 
@@ -51,11 +51,11 @@ impl Expected {
     }
 
     pub(crate) fn learn(&mut self, batch: &Batch) {
-        let documents = batch.changes.iter().map(|change| match change {
-            Change::Document(document) => document.content.len(),
-            Change::Reference(_) | Change::Failure(_) => 0,
+        let documents = batch.changes.iter().filter_map(|change| match change {
+            Change::Document(document) => Some(document.content.len()),
+            Change::Reference(_) | Change::Failure(_) => None,
         });
-        self.0 = documents.sum();
+        self.0 = documents.reduce(|sum, bytes| sum + bytes).unwrap_or(self.0);
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) async fn with_new_token(
             receiver.await.map_err(|_| Error::Usage("stdin cannot be read".to_owned()))??
         }
     };
-    Ok(source.with_token(token)?)
+    Ok(source.with_token(token, &environment.key.read(data)?)?)
 }
 
 /// Keeps a new token that the site accepts instead of the old one, for every source of the account.
@@ -78,11 +78,11 @@ pub(crate) async fn rotate(
     let sources = store.registered_sources()?.into_iter();
     let mut kept = 0;
     for source in sources.filter(|source| source.shares_account(registration)) {
-        let registration = source.with_token(token.clone())?;
+        let registration = source.with_token(token.clone(), &environment.key.read(data)?)?;
         let sealed = seal(&store, &registration, data, environment)?;
         let id = registration.id();
         if store.replace_token(&id, &sealed)? {
-            print(out, &format!("source {id} has the new token; the old one is not in the store any more"));
+            print(out, &format!("source {id} has the new token"));
             kept += 1;
         }
     }

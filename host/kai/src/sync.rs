@@ -1,12 +1,12 @@
 //! The sync engine: lists the spaces of a source side by side, writes each batch with its checkpoint, and removes only
 //! what Confluence says is gone.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use futures::stream::{self, StreamExt as _};
-use kai_host::{CallError, Document, Error as ConnectorError, Notice, Partition};
+use kai_host::{CallError, Error as ConnectorError, Notice, Partition};
 use tracing::warn;
 
 use crate::calls::Calls;
@@ -14,16 +14,14 @@ use crate::error::Error;
 use crate::memory_budget::MemoryBudget;
 use crate::orphan_scan;
 use crate::progress::{Event, Observer};
+use crate::single_pages::AT_ONCE;
 use crate::source_file::Registration;
 use crate::space_listing::SpaceListing;
-use crate::store::{FailedPage, Run, SharedStore, SourceRecord, Store, StoreError, Write};
+use crate::store::{Run, SharedStore, SourceRecord, Store, StoreError, Write};
 use crate::summary::{DocumentCounts, HttpCounts, Mode, Summary};
 
 /// Spaces, and pages of a space, that are asked for side by side: as many as the gate lets through.
 pub(crate) const SIDE_BY_SIDE: usize = 8;
-
-/// Pages that are read one by one before they are written.
-pub(crate) const AT_ONCE: usize = 64;
 
 /// How the contract's notices begin that name a macro (`wit/connector.wit`, `notice`).
 const UNKNOWN_MACRO: &str = "unknown macro: ";
@@ -109,12 +107,13 @@ pub async fn sync<C: Calls, S: Store>(
                 store,
                 source_id: &source_id,
                 pinned: registration.scope().is_some(),
+                partitions: &partitions,
                 run,
                 observer,
                 budget: MemoryBudget::default(),
                 counted: Mutex::default(),
             };
-            outcome.error = pass.all(&partitions, options).await.err();
+            outcome.error = pass.all(options).await.err();
             let counted = pass.counted.into_inner().unwrap_or_else(PoisonError::into_inner);
             outcome.summary.documents = counted.documents;
             outcome.notices = counted.notices;
@@ -153,6 +152,7 @@ pub(crate) struct Pass<'a, C, S> {
     pub(crate) source_id: &'a str,
     /// Whether one space was asked for, and not every visible one.
     pub(crate) pinned: bool,
+    pub(crate) partitions: &'a [Partition],
     pub(crate) run: Run,
     pub(crate) observer: &'a dyn Observer,
     pub(crate) budget: MemoryBudget,
@@ -164,12 +164,15 @@ struct Counted {
     documents: DocumentCounts,
     /// Pages that failed.
     failed: HashSet<String>,
+    /// Keys that no space of the run has, and the spaces that they turned out to mean, where those are covered.
+    spaces: HashMap<String, Option<String>>,
     notices: BTreeMap<String, u64>,
     unknown_macros: BTreeMap<String, u64>,
 }
 
 impl<C: Calls, S: Store> Pass<'_, C, S> {
-    async fn all(&self, partitions: &[Partition], options: SyncOptions) -> Result<(), Error> {
+    async fn all(&self, options: SyncOptions) -> Result<(), Error> {
+        let partitions = self.partitions;
         let id = self.source_id.to_owned();
         let stored = self.store.with(move |store| store.count(&id)).await?;
         if partitions.is_empty() && stored > 0 {
@@ -200,22 +203,20 @@ impl<C: Calls, S: Store> Pass<'_, C, S> {
         let mut first_error = None;
         while let Some(result) = spaces.next().await {
             let Err(error) = result else { continue };
-            let hopeless = is_hopeless(&error);
-            first_error.get_or_insert(error);
-            if hopeless {
+            if is_hopeless(&error) {
                 // The other spaces would meet the same; what they have committed is kept.
-                break;
+                return Err(error);
             }
+            first_error.get_or_insert(error);
         }
-        drop(spaces);
+        // Also where one space fails for long: the pages of the others do not wait for it.
+        self.retry_failures().await?;
         if let Some(error) = first_error {
             return Err(error);
         }
-        self.retry_failures().await?;
         let refused = match self.run.mode {
             Mode::Delta => None,
-            Mode::Full => match orphan_scan::remove_orphans(self, partitions, options.confirm_removals).await
-            {
+            Mode::Full => match orphan_scan::remove_orphans(self, options.confirm_removals).await {
                 Err(refused @ Error::RemovalsRefused { .. }) => Some(refused),
                 other => {
                     other?;
@@ -233,16 +234,11 @@ impl<C: Calls, S: Store> Pass<'_, C, S> {
         let id = self.source_id.to_owned();
         let mut failures = self.store.with(move |store| store.failed_pages(&id)).await?;
         failures.retain(|page| !self.counted().failed.contains(&page.id));
-        for failures in failures.chunks(AT_ONCE) {
-            let pages = failures.iter().map(|page| (page.id.clone(), page.title.clone())).collect();
-            let mut writes = Vec::new();
-            for (id, title, fetched) in self.fetch_all(pages).await {
-                match page_write(id.clone(), title, fetched) {
-                    Ok(write) => writes.push(write.unwrap_or(Write::FailureGone(id))),
-                    Err(error) => return Err(Error::call(error)),
-                }
-            }
-            self.write(writes).await?;
+        let pages: Vec<_> = failures.into_iter().map(|page| (page.id, page.title)).collect();
+        for pages in pages.chunks(AT_ONCE) {
+            let found = self.read_pages(pages).await.map_err(Error::call)?;
+            let writes = found.into_iter().map(|(id, write)| write.unwrap_or(Write::FailureGone(id)));
+            self.write(writes.collect()).await?;
         }
         Ok(())
     }
@@ -257,23 +253,17 @@ impl<C: Calls, S: Store> Pass<'_, C, S> {
         Ok(())
     }
 
-    /// Reads pages one by one, several at a time.
-    pub(crate) async fn fetch_all(
-        &self,
-        pages: Vec<(String, Option<String>)>,
-    ) -> Vec<(String, Option<String>, Result<Document, CallError>)> {
-        stream::iter(pages)
-            .map(|(id, title)| async move {
-                let fetched = self.calls.fetch(id.clone()).await;
-                (id, title, fetched)
-            })
-            .buffer_unordered(SIDE_BY_SIDE)
-            .collect()
-            .await
-    }
-
     fn counted(&self) -> MutexGuard<'_, Counted> {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a key turned out to mean.
+    pub(crate) fn known_space(&self, key: &str) -> Option<Option<String>> {
+        self.counted().spaces.get(key).cloned()
+    }
+
+    pub(crate) fn know_space(&self, key: &str, covered: Option<String>) {
+        self.counted().spaces.insert(key.to_owned(), covered);
     }
 
     /// Takes note of pages that are about to be written as failures.
@@ -305,30 +295,12 @@ impl<C: Calls, S: Store> Pass<'_, C, S> {
     }
 }
 
-/// What a page that was asked for by its id comes to; none where it is gone.
-///
-/// # Errors
-/// What says nothing of the page: its listing has to be taken up again.
-pub(crate) fn page_write(
-    id: String,
-    title: Option<String>,
-    fetched: Result<Document, CallError>,
-) -> Result<Option<Write>, CallError> {
-    let cause = match fetched {
-        Ok(document) => return Ok(Some(Write::Document(document))),
-        Err(CallError::Connector(ConnectorError::NotFound(_))) => return Ok(None),
-        Err(error) if is_about_the_run(&error) => return Err(error),
-        // Also a page that makes the connector crash or run into its limits is a failure of that page.
-        Err(error) => error.to_string(),
-    };
-    Ok(Some(Write::Failed(FailedPage { id, title, cause })))
-}
-
 /// Whether an error says nothing of the page that was asked for: any other request would meet the same.
 pub(crate) fn is_about_the_run(error: &CallError) -> bool {
     matches!(
         error,
         CallError::ShuttingDown
+            | CallError::Busy
             | CallError::Connector(
                 ConnectorError::Authentication(_)
                     | ConnectorError::RateLimited(_)

@@ -22,8 +22,11 @@ use crate::progress_bar::{Progress, counted};
 use crate::source_commands::{self, Named};
 use crate::watch_schedule::{Present, WatchSchedule};
 
-/// Sources that are synced side by side. More would only wait for the store's one writer.
-const SIDE_BY_SIDE: usize = 4;
+/// Accounts that are synced side by side: they mostly wait for their sites, some of them for long.
+const ACCOUNTS_AT_ONCE: usize = 32;
+
+/// How long a watch waits where its sources cannot be read.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// The source that `--source` names, once.
 pub(crate) async fn one(
@@ -62,7 +65,7 @@ pub(crate) async fn all(
         let runs = stream::iter(sources);
         runs.then(async |(place, source)| (place, run.of_named(source).await)).boxed_local()
     });
-    let mut ended = std::pin::pin!(ended.flatten_unordered(SIDE_BY_SIDE));
+    let mut ended = std::pin::pin!(ended.flatten_unordered(ACCOUNTS_AT_ONCE));
     let mut failed = BTreeMap::new();
     while let Some((place, ended)) = ended.next().await {
         let code = ended.tell(out);
@@ -74,7 +77,7 @@ pub(crate) async fn all(
 }
 
 /// The source that `--source` names, or every registered one, until the future is dropped. What fails is tried again
-/// at the next turn; sources that are added or removed meanwhile are noticed.
+/// at the next turn; sources that are added meanwhile, and new tokens, are noticed.
 pub(crate) async fn watch(
     connector: &Connector,
     interval: Duration,
@@ -82,15 +85,15 @@ pub(crate) async fn watch(
     environment: &Environment,
     out: &mut impl Write,
 ) -> Result<u8, Error> {
-    let present = || match &arguments.source {
+    let look = || match &arguments.source {
         Some(named) => {
             let registration = source_commands::find(named, arguments, environment)?;
-            Ok(vec![Named { id: registration.id(), registration: Ok(registration) }])
+            Ok::<_, Error>(vec![Named { id: registration.id(), registration: Ok(registration) }])
         }
         None => source_commands::registered(arguments, environment),
     };
     // What is wrong from the start is not waited for.
-    let mut sources = present()?;
+    let mut sources = look()?;
     for source in &sources {
         if let Ok(registration) = &source.registration {
             connector.session(registration.source.clone())?;
@@ -100,11 +103,11 @@ pub(crate) async fn watch(
     let mut schedule = WatchSchedule::new(interval);
     let mut running = FuturesUnordered::new();
     loop {
-        let present_now: Vec<Present> = sources
+        let present: Vec<Present> = sources
             .iter()
             .map(|source| Present { id: source.id.clone(), account: source.account() })
             .collect();
-        for id in schedule.take_due(&present_now, SIDE_BY_SIDE, Instant::now()) {
+        for id in schedule.take_due(&present, ACCOUNTS_AT_ONCE, Instant::now()) {
             let Some(at) = sources.iter().position(|source| source.id == id) else { continue };
             let (source, store) = (sources.swap_remove(at), &store);
             running.push(async move {
@@ -112,21 +115,24 @@ pub(crate) async fn watch(
                 Run { connector, store, arguments, full, heading: true }.of_named(source).await
             });
         }
-        tokio::select! {
-            Some(ended) = running.next(), if !running.is_empty() => {
-                ended.tell(out);
-                schedule.ended(&ended.id, Instant::now(), &mut rand::rng());
+        let mut pause = schedule.pause(Instant::now());
+        sources = loop {
+            tokio::select! {
+                Some(ended) = running.next(), if !running.is_empty() => {
+                    ended.tell(out);
+                    schedule.ended(&ended.id, Instant::now(), &mut rand::rng());
+                }
+                () = tokio::time::sleep(pause) => {}
             }
-            () = tokio::time::sleep(schedule.pause(Instant::now())) => {}
-        }
-        match present() {
-            Ok(present) => sources = present,
-            // A source file that is being replaced, a key that is away: the next look may find it.
-            Err(error) => {
-                sources.clear();
-                writeln!(io::stderr(), "kai: {error}").ok();
+            match look() {
+                Ok(sources) => break sources,
+                // A source file that is being replaced, a key that is away: the next look may find it.
+                Err(error) => {
+                    writeln!(io::stderr(), "kai: {error}").ok();
+                    pause = interval.min(LOOK_AGAIN);
+                }
             }
-        }
+        };
     }
 }
 
@@ -137,7 +143,10 @@ async fn is_full_due(store: &SharedStore<SqliteStore>, id: &str, every: Duration
     let Ok(Some(ended_at)) = last else { return false };
     let every = chrono::TimeDelta::from_std(every).unwrap_or(chrono::TimeDelta::MAX);
     chrono::DateTime::parse_from_rfc3339(&ended_at)
-        .is_ok_and(|ended_at| chrono::Utc::now().signed_duration_since(ended_at) > every)
+        // One from the future is from before the clock was set back.
+        .is_ok_and(|ended_at| {
+            !(chrono::TimeDelta::zero()..every).contains(&(chrono::Utc::now() - ended_at.to_utc()))
+        })
 }
 
 /// How one run is done.

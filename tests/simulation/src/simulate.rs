@@ -138,7 +138,10 @@ impl History<'_> {
                 return;
             }
         }
-        let stored = self.stored().0;
+        let (stored, failures) = self.stored();
+        if !failures.is_empty() {
+            lock(&self.world).find(format!("known failures outlast the peace: {failures:?}"));
+        }
         lock(&self.world).check_equal(&stored);
         self.follow(usize::MAX);
         if self.follower.copy != stored {

@@ -380,11 +380,11 @@ fn space_json(space: &Space) -> Value {
         "status": space.status.as_str(),
         "authorId": author,
         "spaceOwnerId": author,
-        "currentActiveAlias": space.key,
+        "currentActiveAlias": space.address(),
         "createdAt": rfc3339(space.created),
         "description": null,
         "icon": null,
-        "_links": { "webui": format!("/spaces/{}", space.key) },
+        "_links": { "webui": format!("/spaces/{}", space.address()) },
     });
     if let (Some(row), Some(homepage)) = (row.as_object_mut(), space.homepage) {
         row.insert("homepageId".to_owned(), homepage.to_string().into());
@@ -510,7 +510,7 @@ fn page_json(space: &Space, page: &Page, format: Option<&str>) -> Value {
         "_links": {
             "webui": web_path(space, page),
             "editui": format!("/pages/resumedraft.action?draftId={}", page.id),
-            "edituiv2": format!("/spaces/{}/pages/edit-v2/{}", space.key, page.id),
+            "edituiv2": format!("/spaces/{}/pages/edit-v2/{}", space.address(), page.id),
             "tinyui": format!("/x/{}", tiny(page.id)),
         },
     })
@@ -518,9 +518,9 @@ fn page_json(space: &Space, page: &Page, format: Option<&str>) -> Value {
 
 fn web_path(space: &Space, page: &Page) -> String {
     if space.homepage == Some(page.id) {
-        return format!("/spaces/{}/overview", space.key);
+        return format!("/spaces/{}/overview", space.address());
     }
-    let path = format!("/spaces/{}/pages/{}", space.key, page.id);
+    let path = format!("/spaces/{}/pages/{}", space.address(), page.id);
     let words = page.title.split_whitespace().filter(|word| word.is_ascii());
     let slug: Vec<String> =
         words.map(|word| url::form_urlencoded::byte_serialize(word.as_bytes()).collect()).collect();

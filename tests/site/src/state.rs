@@ -160,6 +160,15 @@ pub(crate) struct Space {
     pub(crate) visible: bool,
     pub(crate) created: i64,
     pub(crate) homepage: Option<u64>,
+    /// Names the space in addresses instead of its key.
+    pub(crate) alias: Option<String>,
+}
+
+impl Space {
+    /// What addresses name it by.
+    pub(crate) fn address(&self) -> &str {
+        self.alias.as_deref().unwrap_or(&self.key)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -330,8 +339,16 @@ impl State {
         let id = self.spaces.keys().next_back().map_or(FIRST_SPACE_ID, |last| last + SPACE_ID_STEP);
         let created = FIRST_DAY_MS - 30 * DAY_MS + self.spaces.len() as i64 * 3_600_123;
         let (key, name) = (key.to_owned(), name.to_owned());
-        let space =
-            Space { id, key, name, status: SpaceStatus::Current, visible: true, created, homepage: None };
+        let space = Space {
+            id,
+            key,
+            name,
+            status: SpaceStatus::Current,
+            visible: true,
+            created,
+            homepage: None,
+            alias: None,
+        };
         self.spaces.insert(id, space);
         id.to_string()
     }
@@ -358,6 +375,12 @@ impl State {
         space.status = status;
         space.visible = visible;
         true
+    }
+
+    /// Lets addresses name a space by another name than its key (facts A1); false when there is no such key.
+    pub fn set_alias(&mut self, key: &str, alias: Option<&str>) -> bool {
+        let space = self.spaces.values_mut().find(|space| space.key.eq_ignore_ascii_case(key));
+        space.map(|space| space.alias = alias.map(str::to_owned)).is_some()
     }
 
     /// A new current page, at the root of its space; its id, or nothing when there is no such space. Without

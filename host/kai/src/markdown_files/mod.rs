@@ -125,7 +125,7 @@ fn refuse_to_overwrite(
             obstacles.insert(space.folder.as_str());
         }
     }
-    for file in &plan.unclaimed {
+    for file in plan.unclaimed.iter().chain(&plan.respelled) {
         if !obstacles.contains(manifest::folder(file))
             && let Some(head) = directory.head(file)?
             && !is_written_for(file, &head, layout)

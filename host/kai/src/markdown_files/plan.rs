@@ -15,6 +15,9 @@ pub(super) struct Plan {
     pub(super) renames: Vec<(String, String)>,
     /// Wanted, and not known to be there: what stands there is somebody else's.
     pub(super) unclaimed: Vec<String>,
+    /// Wanted, and known under a name that some file systems do not tell from it: there the very file that is known,
+    /// elsewhere maybe somebody else's.
+    pub(super) respelled: Vec<String>,
     /// Of pages and spaces that are gone.
     pub(super) removals: Vec<String>,
     /// Not wanted any more, should they be empty.
@@ -39,6 +42,7 @@ impl Plan {
             }
         }
         plan.unclaimed = wanted.difference(known).filter(|file| !claimed.contains(file)).cloned().collect();
+        plan.respelled = claimed.into_iter().cloned().collect();
         let wanted: BTreeSet<&str> = wanted.iter().map(|file| folder(file)).collect();
         let known: BTreeSet<&str> = known.iter().map(|file| folder(file)).collect();
         plan.folders = known.difference(&wanted).map(|&folder| folder.to_owned()).collect();
@@ -213,6 +217,7 @@ mod tests {
                     ("Eng/index.md".into(), "ENG/index.md".into()),
                 ],
                 unclaimed: vec![],
+                respelled: vec!["ENG/A-1.md".into(), "ENG/index.md".into()],
                 removals: vec!["OPS/B-2.md".into(), "OPS/index.md".into()],
                 folders: vec!["Eng".into(), "OPS".into()],
             }

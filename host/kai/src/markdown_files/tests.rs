@@ -239,6 +239,14 @@ fn a_file_of_somebody_else_is_never_overwritten() {
     bench.assert_refused("OPS/C-2.md");
     fs::remove_dir(bench.path("OPS/C-2.md")).unwrap();
     assert_eq!(bench.run(SOURCE), (1, 1, 0));
+    // Nor does a change of case, where that is another file.
+    bench.hold(SOURCE, &[("1", "A", "ENG"), ("2", "c", "OPS")]);
+    if !bench.path("OPS/c-2.md").exists() {
+        fs::write(bench.path("OPS/c-2.md"), "mine").unwrap();
+        bench.assert_refused("OPS/c-2.md");
+        fs::remove_file(bench.path("OPS/c-2.md")).unwrap();
+    }
+    assert_eq!(bench.run(SOURCE), (1, 1, 0));
     assert_eq!(bench.text("OPS/mine.md"), "mine");
 }
 

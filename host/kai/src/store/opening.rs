@@ -148,7 +148,9 @@ fn lock(directory: &Path) -> Result<(File, String), StoreError> {
     let note = file
         .rewind()
         .and_then(|()| file.write_all(name.as_bytes()))
-        .and_then(|()| file.set_len(name.len() as u64));
+        .and_then(|()| file.set_len(name.len() as u64))
+        // Also a power cut is an end that the next writer has to know of.
+        .and_then(|()| file.sync_data());
     note.map_err(unusable)?;
     Ok((file, holder))
 }

@@ -68,14 +68,22 @@ impl RegisteredSource {
     /// See [`SealedTokenError`].
     pub fn open(self, key: &MasterKey) -> Result<Registration, SealedTokenError> {
         let token = self.sealed_token.open(key, &self.registration)?;
-        self.with_token(token)
+        self.with(token)
     }
 
     /// Its registration with another token.
     ///
     /// # Errors
-    /// [`SealedTokenError::Damaged`] where the source is not the one that was stored: no token may go there.
-    pub fn with_token(mut self, token: SecretString) -> Result<Registration, SealedTokenError> {
+    /// [`SealedTokenError::Damaged`] where the source is not the one that was stored, which the old token tells as long as
+    /// its key is there: no token may go there.
+    pub fn with_token(self, token: SecretString, key: &MasterKey) -> Result<Registration, SealedTokenError> {
+        match self.sealed_token.open(key, &self.registration) {
+            Err(damaged @ SealedTokenError::Damaged { .. }) => Err(damaged),
+            Ok(_) | Err(SealedTokenError::OtherKey { .. }) => self.with(token),
+        }
+    }
+
+    fn with(mut self, token: SecretString) -> Result<Registration, SealedTokenError> {
         if self.registration.id() != self.id {
             return Err(SealedTokenError::Damaged { source_id: self.id });
         }
@@ -367,7 +375,7 @@ mod tests {
         add(&mut store, &registration(""));
         store.connection.execute("UPDATE sources SET base_url = 'https://evil.example'", []).unwrap();
         let source = store.registered_sources().unwrap().remove(0);
-        for refused in [source.clone().open(&key(1)), source.with_token("new".into())] {
+        for refused in [source.clone().open(&key(1)), source.with_token("new".into(), &key(1))] {
             assert!(matches!(refused, Err(SealedTokenError::Damaged { .. })));
         }
     }

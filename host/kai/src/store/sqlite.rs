@@ -15,6 +15,9 @@ use super::{
 use crate::summary::{DocumentCounts, Mode};
 use kai_host::{Document, Partition, Reference};
 
+/// Runs whose rows are kept, of all sources of a store together; of each source and mode the last one in any case.
+const KEPT_RUNS: i64 = 10_000;
+
 /// A store in a data directory. Holds the directory's lock until it is dropped, where it was opened for writing.
 #[derive(Debug)]
 pub struct SqliteStore {
@@ -352,6 +355,10 @@ impl Store for SqliteStore {
     fn end_run(&mut self, source_id: &str, run: Run) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
         transaction.execute("UPDATE runs SET ended_at = ?2 WHERE id = ?1", params![run.id, now()])?;
+        transaction.execute(
+            "DELETE FROM runs WHERE source_id = ?1 AND mode = ?2 AND id <= ?3 - ?4 AND ended_at IS NOT NULL",
+            params![source_id, run.mode.name(), run.id, KEPT_RUNS],
+        )?;
         if run.mode == Mode::Full {
             transaction
                 .execute("UPDATE sources SET full_crawls = full_crawls + 1 WHERE id = ?1", [source_id])?;

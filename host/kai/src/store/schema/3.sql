@@ -9,6 +9,9 @@ UPDATE documents SET change = rowid;
 CREATE INDEX documents_by_change ON documents (change);
 INSERT INTO changes SELECT coalesce(max(change), 0) FROM documents;
 
+-- Runs are looked up by their source, and pruned.
+CREATE INDEX runs_by_source ON runs (source_id, mode, ended_at);
+
 -- Documents that are gone, with the number of that change. One that comes back is none of them any more.
 CREATE TABLE removals (
     change    INTEGER PRIMARY KEY,
