@@ -1,0 +1,62 @@
+//! How fast pages become Markdown, in bytes of storage format, on one thread.
+//!
+//! `floor` reads the same bytes with a bare loop over the events of quick-xml: what any converter that parses spends
+//! before it has written anything. `cargo bench -p confluence-connector --bench convert`.
+
+#![expect(clippy::panic, reason = "a benchmark ends at the first surprise")]
+#![allow(missing_docs, reason = "criterion's macro makes a public function")]
+
+mod pages;
+
+use std::hint::black_box;
+
+use confluence_connector::markdown::{Page, convert};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use quick_xml::Reader;
+use quick_xml::events::Event;
+
+fn converted(storage: &str) -> usize {
+    let page = Page {
+        id: "1",
+        title: "Title",
+        space_key: "ENG",
+        base_url: "https://example.atlassian.net",
+        storage,
+    };
+    convert(&page).text.len()
+}
+
+fn events(storage: &str) -> usize {
+    let mut reader = Reader::from_str(storage);
+    reader.config_mut().check_end_names = false;
+    reader.config_mut().allow_unmatched_ends = true;
+    let mut count = 0;
+    loop {
+        match reader.read_event() {
+            Ok(Event::Eof) => return count,
+            Ok(event) => count += black_box(&event).len().min(1),
+            Err(error) => panic!("a generated page is well-formed: {error}"),
+        }
+    }
+}
+
+fn benches(criterion: &mut Criterion) {
+    for pages in pages::all() {
+        let mut group = criterion.benchmark_group(pages.name);
+        let bytes: usize = pages.storage.iter().map(String::len).sum();
+        group.throughput(Throughput::Bytes(bytes as u64));
+        for (name, read) in [("convert", converted as fn(&str) -> usize), ("floor", events)] {
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| pages.storage.iter().map(|page| read(black_box(page))).sum::<usize>());
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group! {
+    name = convert_pages;
+    config = Criterion::default().sample_size(20);
+    targets = benches
+}
+criterion_main!(convert_pages);
