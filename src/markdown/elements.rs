@@ -73,83 +73,83 @@ impl Element {
     /// Looks a name up; Confluence writes them in lower case.
     pub(super) fn of(name: &str) -> Self {
         use Resource::{Attachment, BlogPost, ContentEntity, Page, Shortcut, Space, Url, User};
-        match name {
-            "p" => Self::Paragraph,
-            "strong" | "b" => Self::Strong,
-            "em" | "i" => Self::Emphasis,
-            "li" => Self::Item,
-            "td" => Self::Cell,
-            "th" => Self::HeaderCell,
-            "tr" => Self::Row,
-            "ul" => Self::BulletList,
-            "ol" => Self::OrderedList,
-            "a" => Self::Anchor,
-            "code" | "tt" | "kbd" | "samp" => Self::Code,
-            "br" => Self::Break,
-            "ac:structured-macro" | "ac:macro" => Self::Macro,
-            "ac:parameter" | "ac:default-parameter" => Self::Parameter,
-            "ac:rich-text-body" => Self::RichTextBody,
-            "ac:plain-text-body" => Self::PlainTextBody,
-            "ac:link" => Self::Link,
-            "ac:link-body" => Self::LinkBody,
-            "ac:plain-text-link-body" => Self::PlainTextLinkBody,
-            "ac:image" => Self::Image,
-            "ac:caption" => Self::Caption,
-            "ac:emoticon" => Self::Emoticon,
-            "ac:task-list" => Self::TaskList,
-            "ac:task" => Self::Task,
-            "ac:task-status" => Self::TaskStatus,
-            "ac:task-body" => Self::TaskBody,
-            "ac:adf-extension" => Self::AdfExtension,
-            "ac:adf-node" => Self::AdfNode,
-            "ac:adf-attribute" => Self::AdfAttribute,
-            "ac:adf-content" => Self::AdfContent,
-            "ac:adf-fallback" => Self::AdfFallback,
-            "ac:placeholder"
-            | "ac:task-id"
-            | "ac:task-uuid"
-            | "ac:adf-parameter"
-            | "ac:adf-parameter-value"
-            | "ac:adf-mark"
-            | "ac:adf-fragment-mark"
-            | "ac:adf-fragment-mark-detail"
-            | "at:declarations"
-            | "script"
-            | "style"
-            | "head"
-            | "title"
-            | "template" => Self::Hidden,
-            "ri:page" => Self::Resource(Page),
-            "ri:blog-post" => Self::Resource(BlogPost),
-            "ri:attachment" => Self::Resource(Attachment),
-            "ri:user" => Self::Resource(User),
-            "ri:space" => Self::Resource(Space),
-            "ri:shortcut" => Self::Resource(Shortcut),
-            "ri:content-entity" => Self::Resource(ContentEntity),
-            "ri:url" => Self::Resource(Url),
-            "h1" => Self::Heading(1),
-            "h2" => Self::Heading(2),
-            "h3" => Self::Heading(3),
-            "h4" => Self::Heading(4),
-            "h5" => Self::Heading(5),
-            "h6" => Self::Heading(6),
-            "blockquote" => Self::Quote,
-            "pre" => Self::Preformatted,
-            "hr" => Self::Rule,
-            "table" => Self::Table,
-            "thead" | "tbody" | "tfoot" => Self::TableSection,
-            "s" | "del" | "strike" => Self::Strike,
-            "img" => Self::HtmlImage,
-            "time" => Self::Time,
-            "div" | "section" | "article" | "header" | "footer" | "main" | "nav" | "aside" | "address"
-            | "figure" | "figcaption" | "caption" | "center" | "dl" | "dt" | "dd" | "fieldset" | "form"
-            | "details" | "summary" | "body" | "html" | "ac:layout" | "ac:layout-section"
-            | "ac:layout-cell" => Self::Block,
-            "col" | "wbr" | "input" | "meta" | "link" | "area" | "base" | "embed" | "param" | "source"
-            | "track" => Self::Void,
+        match name.as_bytes() {
+            b"p" => Self::Paragraph,
+            b"strong" | b"b" => Self::Strong,
+            b"em" | b"i" => Self::Emphasis,
+            b"li" => Self::Item,
+            b"td" => Self::Cell,
+            b"th" => Self::HeaderCell,
+            b"tr" => Self::Row,
+            b"ul" => Self::BulletList,
+            b"ol" => Self::OrderedList,
+            b"a" => Self::Anchor,
+            b"code" | b"tt" | b"kbd" | b"samp" => Self::Code,
+            b"br" => Self::Break,
+            b"ac:structured-macro" | b"ac:macro" => Self::Macro,
+            b"ac:parameter" | b"ac:default-parameter" => Self::Parameter,
+            b"ac:rich-text-body" => Self::RichTextBody,
+            b"ac:plain-text-body" => Self::PlainTextBody,
+            b"ac:link" => Self::Link,
+            b"ac:link-body" => Self::LinkBody,
+            b"ac:plain-text-link-body" => Self::PlainTextLinkBody,
+            b"ac:image" => Self::Image,
+            b"ac:caption" => Self::Caption,
+            b"ac:emoticon" => Self::Emoticon,
+            b"ac:task-list" => Self::TaskList,
+            b"ac:task" => Self::Task,
+            b"ac:task-status" => Self::TaskStatus,
+            b"ac:task-body" => Self::TaskBody,
+            b"ac:adf-extension" => Self::AdfExtension,
+            b"ac:adf-node" => Self::AdfNode,
+            b"ac:adf-attribute" => Self::AdfAttribute,
+            b"ac:adf-content" => Self::AdfContent,
+            b"ac:adf-fallback" => Self::AdfFallback,
+            b"ac:placeholder"
+            | b"ac:task-id"
+            | b"ac:task-uuid"
+            | b"ac:adf-parameter"
+            | b"ac:adf-parameter-value"
+            | b"ac:adf-mark"
+            | b"ac:adf-fragment-mark"
+            | b"ac:adf-fragment-mark-detail"
+            | b"at:declarations"
+            | b"script"
+            | b"style"
+            | b"head"
+            | b"title"
+            | b"template" => Self::Hidden,
+            b"ri:page" => Self::Resource(Page),
+            b"ri:blog-post" => Self::Resource(BlogPost),
+            b"ri:attachment" => Self::Resource(Attachment),
+            b"ri:user" => Self::Resource(User),
+            b"ri:space" => Self::Resource(Space),
+            b"ri:shortcut" => Self::Resource(Shortcut),
+            b"ri:content-entity" => Self::Resource(ContentEntity),
+            b"ri:url" => Self::Resource(Url),
+            b"h1" => Self::Heading(1),
+            b"h2" => Self::Heading(2),
+            b"h3" => Self::Heading(3),
+            b"h4" => Self::Heading(4),
+            b"h5" => Self::Heading(5),
+            b"h6" => Self::Heading(6),
+            b"blockquote" => Self::Quote,
+            b"pre" => Self::Preformatted,
+            b"hr" => Self::Rule,
+            b"table" => Self::Table,
+            b"thead" | b"tbody" | b"tfoot" => Self::TableSection,
+            b"s" | b"del" | b"strike" => Self::Strike,
+            b"img" => Self::HtmlImage,
+            b"time" => Self::Time,
+            b"div" | b"section" | b"article" | b"header" | b"footer" | b"main" | b"nav" | b"aside"
+            | b"address" | b"figure" | b"figcaption" | b"caption" | b"center" | b"dl" | b"dt" | b"dd"
+            | b"fieldset" | b"form" | b"details" | b"summary" | b"body" | b"html" | b"ac:layout"
+            | b"ac:layout-section" | b"ac:layout-cell" => Self::Block,
+            b"col" | b"wbr" | b"input" | b"meta" | b"link" | b"area" | b"base" | b"embed" | b"param"
+            | b"source" | b"track" => Self::Void,
             // Pasted HTML may shout.
-            name if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
-                Self::of(&name.to_ascii_lowercase())
+            name if name.iter().any(u8::is_ascii_uppercase) => {
+                Self::of(&String::from_utf8_lossy(name).to_ascii_lowercase())
             }
             _ => Self::Span,
         }

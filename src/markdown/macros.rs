@@ -42,84 +42,103 @@ pub(super) fn becomes(name: &str) -> Becomes {
         Alert, Body, Code, Diagram, FileLink, Formula, Generated, Hidden, Issue, PageLink, Quote, Status,
         Titled,
     };
-    match name {
-        "code" | "noformat" | "code-block" => Code(""),
-        "html" | "html-include" => Code("html"),
-        "markdown" | "markdown-from-url" => Code("markdown"),
-        "plantuml" | "plantumlrender" => Code("plantuml"),
-        "style" => Hidden,
+    match name.as_bytes() {
+        b"code" | b"noformat" | b"code-block" => Code(""),
+        b"html" | b"html-include" => Code("html"),
+        b"markdown" | b"markdown-from-url" => Code("markdown"),
+        b"plantuml" | b"plantumlrender" => Code("plantuml"),
+        b"style" => Hidden,
         // The names in storage are older than those in the editor (facts E5): `note` is its yellow warning.
-        "info" => Alert("NOTE"),
-        "tip" => Alert("TIP"),
-        "note" => Alert("WARNING"),
-        "warning" => Alert("CAUTION"),
-        "panel" | "panelbox" => Quote,
-        "expand" | "ui-expand" | "ui-tab" | "tab" | "tab-pane" | "aura-tab" | "aura-panel" | "localtab"
-        | "chart" | "gallery" => Titled,
-        "status" | "status-handy" => Status,
-        "jira" | "jiraissues" => Issue,
-        "include"
-        | "excerpt-include"
-        | "children"
-        | "multiexcerpt-include"
-        | "multiexcerpt-include-macro" => PageLink,
-        "view-file" | "viewpdf" | "viewdoc" | "viewxls" | "viewppt" | "multimedia" | "widget" | "iframe" => {
-            FileLink
-        }
-        "drawio" | "drawio-sketch" | "inc-drawio" | "gliffy" => Diagram(".png"),
-        "mathblock"
-        | "mathinline"
-        | "mathjax-block-macro"
-        | "mathjax-inline-macro"
-        | "easy-math-block"
-        | "eazy-math-inline"
-        | "latex"
-        | "latex-formatting" => Formula,
-        "excerpt" | "details" | "section" | "column" | "toc-zone" | "ui-tabs" | "tabs-group"
-        | "aura-tabs" | "localtabgroup" | "bgcolor" | "table-filter" | "table-excerpt" | "pivot-table"
-        | "table-chart" | "multiexcerpt" | "multiexcerpt-macro" | "div" | "span" | "center"
-        | "loremipsum" | "highlight" | "numberedheadings" | "footnote" | "display-footnotes"
-        | "details-summary" => Body,
-        "toc"
-        | "anchor"
-        | "pagetree"
-        | "pagetreesearch"
-        | "content-tree"
-        | "detailssummary"
-        | "attachments"
-        | "recently-updated"
-        | "contentbylabel"
-        | "livesearch"
-        | "blog-posts"
-        | "listlabels"
-        | "tasks-report-macro"
-        | "create-from-template"
-        | "contributors"
-        | "popular-labels"
-        | "profile"
-        | "profile-picture"
-        | "change-history"
-        | "excerpt-include-list"
-        | "lucidchart"
-        | "spaces"
-        | "index"
-        | "rss"
-        | "loading"
-        | "navmap"
-        | "related-labels"
-        | "space-details"
-        | "userlister"
-        | "favpages"
-        | "junitreport"
-        | "roadmap"
-        | "team-calendar"
-        | "calendar" => Generated,
+        b"info" => Alert("NOTE"),
+        b"tip" => Alert("TIP"),
+        b"note" => Alert("WARNING"),
+        b"warning" => Alert("CAUTION"),
+        b"panel" | b"panelbox" => Quote,
+        b"expand" | b"ui-expand" | b"ui-tab" | b"tab" | b"tab-pane" | b"aura-tab" | b"aura-panel"
+        | b"localtab" | b"chart" | b"gallery" => Titled,
+        b"status" | b"status-handy" => Status,
+        b"jira" | b"jiraissues" => Issue,
+        b"include"
+        | b"excerpt-include"
+        | b"children"
+        | b"multiexcerpt-include"
+        | b"multiexcerpt-include-macro" => PageLink,
+        b"view-file" | b"viewpdf" | b"viewdoc" | b"viewxls" | b"viewppt" | b"multimedia" | b"widget"
+        | b"iframe" => FileLink,
+        b"drawio" | b"drawio-sketch" | b"inc-drawio" | b"gliffy" => Diagram(".png"),
+        b"mathblock"
+        | b"mathinline"
+        | b"mathjax-block-macro"
+        | b"mathjax-inline-macro"
+        | b"easy-math-block"
+        | b"eazy-math-inline"
+        | b"latex"
+        | b"latex-formatting" => Formula,
+        b"excerpt"
+        | b"details"
+        | b"section"
+        | b"column"
+        | b"toc-zone"
+        | b"ui-tabs"
+        | b"tabs-group"
+        | b"aura-tabs"
+        | b"localtabgroup"
+        | b"bgcolor"
+        | b"table-filter"
+        | b"table-excerpt"
+        | b"pivot-table"
+        | b"table-chart"
+        | b"multiexcerpt"
+        | b"multiexcerpt-macro"
+        | b"div"
+        | b"span"
+        | b"center"
+        | b"loremipsum"
+        | b"highlight"
+        | b"numberedheadings"
+        | b"footnote"
+        | b"display-footnotes"
+        | b"details-summary" => Body,
+        b"toc"
+        | b"anchor"
+        | b"pagetree"
+        | b"pagetreesearch"
+        | b"content-tree"
+        | b"detailssummary"
+        | b"attachments"
+        | b"recently-updated"
+        | b"contentbylabel"
+        | b"livesearch"
+        | b"blog-posts"
+        | b"listlabels"
+        | b"tasks-report-macro"
+        | b"create-from-template"
+        | b"contributors"
+        | b"popular-labels"
+        | b"profile"
+        | b"profile-picture"
+        | b"change-history"
+        | b"excerpt-include-list"
+        | b"lucidchart"
+        | b"spaces"
+        | b"index"
+        | b"rss"
+        | b"loading"
+        | b"navmap"
+        | b"related-labels"
+        | b"space-details"
+        | b"userlister"
+        | b"favpages"
+        | b"junitreport"
+        | b"roadmap"
+        | b"team-calendar"
+        | b"calendar" => Generated,
         // Whiteboards, databases, videos and what else can be embedded.
-        name if name.starts_with("native-embed:") => FileLink,
+        name if name.starts_with(b"native-embed:") => FileLink,
         // What an export does with its body is nothing to the page.
-        name if name.starts_with("scroll-") => Body,
+        name if name.starts_with(b"scroll-") => Body,
         // Mermaid macros of several vendors begin alike.
-        name if name.starts_with("mermaid") => Code("mermaid"),
+        name if name.starts_with(b"mermaid") => Code("mermaid"),
         _ => Becomes::Unknown,
     }
 }

@@ -5,7 +5,7 @@
 //! a tag that never ends is text, attributes may lack quotes. It borrows from the input, allocates nothing, and looks
 //! at each byte a bounded number of times: a search that failed once is not made again further on.
 
-use memchr::{memchr, memchr_iter, memmem};
+use memchr::{memchr, memmem};
 
 /// A piece of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,42 +33,47 @@ pub(super) struct Tag<'a> {
 impl<'a> Tag<'a> {
     /// The raw value of the first attribute of that name.
     pub(super) fn attribute(&self, name: &str) -> Option<&'a str> {
-        let mut rest = self.attributes;
-        loop {
-            rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '/');
-            if rest.is_empty() {
-                return None;
-            }
-            let end = rest
-                .bytes()
-                .skip(1)
-                .position(|byte| byte == b'=' || byte.is_ascii_whitespace())
-                .map_or(rest.len(), |at| at + 1);
-            let (found, after) = rest.split_at_checked(end)?;
-            let after_space = after.trim_start();
-            let Some(value) = after_space.strip_prefix('=') else {
-                rest = after;
-                if found == name {
-                    return Some("");
+        self.attributes().find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+
+    /// All attributes in order, with their raw values.
+    pub(super) fn attributes(&self) -> Attributes<'a> {
+        Attributes { rest: self.attributes }
+    }
+}
+
+/// Iterates over the attributes of a tag.
+pub(super) struct Attributes<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<(&'a str, &'a str)> {
+        let bytes = self.rest.as_bytes();
+        let start = bytes.iter().position(|&byte| !byte.is_ascii_whitespace() && byte != b'/')?;
+        let name = bytes.get(start + 1..)?;
+        let length = name.iter().position(|&byte| byte == b'=' || byte.is_ascii_whitespace());
+        let end = length.map_or(bytes.len(), |length| start + 1 + length);
+        let (found, after) = (self.rest.get(start..end)?, self.rest.get(end..)?);
+        let Some(value) = after.strip_prefix('=').or_else(|| after.trim_start().strip_prefix('=')) else {
+            self.rest = after;
+            return Some((found, ""));
+        };
+        let value = if value.starts_with(['"', '\'']) { value } else { value.trim_start() };
+        let (value, after) = match value.as_bytes().first() {
+            Some(&quote @ (b'"' | b'\'')) => {
+                let inner = value.get(1..)?;
+                match memchr(quote, inner.as_bytes()) {
+                    Some(end) => (inner.get(..end)?, inner.get(end + 1..)?),
+                    None => (inner, ""),
                 }
-                continue;
-            };
-            let value = value.trim_start();
-            let (value, after) = match value.as_bytes().first() {
-                Some(&quote @ (b'"' | b'\'')) => {
-                    let inner = value.get(1..)?;
-                    match memchr(quote, inner.as_bytes()) {
-                        Some(end) => (inner.get(..end)?, inner.get(end + 1..)?),
-                        None => (inner, ""),
-                    }
-                }
-                _ => value.split_at(value.find(|c: char| c.is_ascii_whitespace()).unwrap_or(value.len())),
-            };
-            if found == name {
-                return Some(value);
             }
-            rest = after;
-        }
+            _ => value.split_at(value.find(|c: char| c.is_ascii_whitespace()).unwrap_or(value.len())),
+        };
+        self.rest = after;
+        Some((found, value))
     }
 }
 
@@ -110,24 +115,29 @@ impl<'a> Tokenizer<'a> {
         found
     }
 
-    /// The end of a tag: the first `>` outside of quotes, or the first `>` at all where a quote never ends.
+    /// The end of a tag whose name ends at `from`: the first `>` outside of quotes, or the first `>` at all where a
+    /// quote never ends.
     fn tag_end(&mut self, from: usize) -> Option<usize> {
-        let mut close = self.find(b'>', from)?;
+        let bytes = self.input.as_bytes();
         let mut at = from;
         loop {
-            let inside = self.input.as_bytes().get(at..close)?;
+            let found = bytes.get(at..)?.iter().position(|byte| matches!(byte, b'>' | b'"' | b'\''));
+            let Some(found) = found.map(|offset| at + offset) else {
+                self.no_more[0] = true;
+                return None;
+            };
+            let kind = *bytes.get(found)?;
+            if kind == b'>' {
+                return Some(found);
+            }
+            at = found + 1;
             // A quote only opens a value behind an equals sign.
-            let quote = memchr::memchr2_iter(b'"', b'\'', inside).find(|&quote| {
-                self.input.as_bytes().get(from..at + quote).is_some_and(|before| {
-                    before.iter().rev().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'=')
-                })
-            });
-            let Some(quote) = quote.map(|quote| at + quote) else { return Some(close) };
-            let kind = *self.input.as_bytes().get(quote)?;
-            let Some(end) = self.find(kind, quote + 1) else { return Some(close) };
-            at = end + 1;
-            if at > close {
-                close = self.find(b'>', at)?;
+            let before = bytes.get(from..found)?;
+            if before.iter().rev().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'=') {
+                match self.find(kind, at) {
+                    Some(end) => at = end + 1,
+                    None => return self.find(b'>', at),
+                }
             }
         }
     }
@@ -135,33 +145,52 @@ impl<'a> Tokenizer<'a> {
     /// Reads the markup at a `<`; none if it is text after all. Some(None) is markup that shows nothing.
     fn markup(&mut self, at: usize) -> Option<(Option<Token<'a>>, usize)> {
         let bytes = self.input.as_bytes();
-        match bytes.get(at + 1)? {
+        let first = *bytes.get(at + 1)?;
+        if first == b'!' {
+            return Some(self.declaration(at));
+        }
+        if self.no_more[0] {
+            return None;
+        }
+        match first {
             b'/' => {
                 if !bytes.get(at + 2)?.is_ascii_alphabetic() {
                     return None;
                 }
-                let close = self.find(b'>', at + 2)?;
-                let name = self.slice(at + 2, close);
-                let name =
-                    name.split(|c: char| c.is_ascii_whitespace() || c == '/').next().unwrap_or_default();
-                Some((Some(Token::End(name)), close + 1))
+                let length = bytes.get(at + 2..)?.iter().position(|&byte| ends_name(byte));
+                let end = length.map_or(bytes.len(), |length| at + 2 + length);
+                let close = if bytes.get(end) == Some(&b'>') { end } else { self.find(b'>', end)? };
+                Some((Some(Token::End(self.slice(at + 2, end))), close + 1))
             }
-            b'!' => Some(self.declaration(at)),
             b'?' => {
                 let close = self.find(b'>', at + 2)?;
                 Some((None, close + 1))
             }
-            first if first.is_ascii_alphabetic() => {
-                let close = self.tag_end(at + 1)?;
-                let inside = self.slice(at + 1, close);
-                let (inside, empty) = match inside.strip_suffix('/') {
-                    Some(inside) if !ends_in_bare_value(inside) => (inside, true),
-                    _ => (inside, false),
+            _ if first.is_ascii_alphabetic() => {
+                let start = at + 1;
+                let stops = |&byte: &u8| ends_name(byte) || byte == b'=';
+                let Some(length) = bytes.get(start..)?.iter().position(stops) else {
+                    self.no_more[0] = true;
+                    return None;
                 };
-                let end =
-                    inside.bytes().position(|b| b.is_ascii_whitespace() || b == b'/').unwrap_or(inside.len());
-                let (name, attributes) = inside.split_at_checked(end)?;
-                Some((Some(Token::Start(Tag { name, empty, attributes })), close + 1))
+                let mut end = start + length;
+                if bytes.get(end) == Some(&b'>') {
+                    let name = self.slice(start, end);
+                    return Some((Some(Token::Start(Tag { name, empty: false, attributes: "" })), end + 1));
+                }
+                let close = self.tag_end(end)?;
+                let inside = self.slice(start, close);
+                if bytes.get(end) == Some(&b'=') {
+                    let space = inside.bytes().position(|byte| byte.is_ascii_whitespace() || byte == b'/');
+                    end = space.map_or(close, |length| start + length);
+                }
+                let (close_inside, empty) = match inside.strip_suffix('/') {
+                    Some(inside) if !ends_in_bare_value(inside) => (close - 1, true),
+                    _ => (close, false),
+                };
+                let name = self.slice(start, end);
+                let tag = Tag { name, empty, attributes: self.slice(end, close_inside) };
+                Some((Some(Token::Start(tag)), close + 1))
             }
             _ => None,
         }
@@ -190,10 +219,17 @@ impl<'a> Tokenizer<'a> {
     }
 }
 
+/// Whether the byte ends the name of a tag.
+fn ends_name(byte: u8) -> bool {
+    matches!(byte, b'>' | b'/' | b' ' | b'\n' | b'\t' | b'\r' | b'\x0c')
+}
+
 /// Whether the tag ends in the value of an attribute without quotes, which goes on up to the `>`: `<a href=x/>`.
 fn ends_in_bare_value(inside: &str) -> bool {
-    let last = inside.rsplit(|c: char| c.is_ascii_whitespace()).next().unwrap_or_default();
-    last.contains('=') && !last.ends_with(['"', '\'', '='])
+    if inside.ends_with(['"', '\'', '=', ' ']) {
+        return false;
+    }
+    inside.bytes().rev().take_while(|byte| !byte.is_ascii_whitespace()).any(|byte| byte == b'=')
 }
 
 impl<'a> Iterator for Tokenizer<'a> {
@@ -207,19 +243,31 @@ impl<'a> Iterator for Tokenizer<'a> {
                     return token;
                 }
             }
-            let start = self.at;
-            let rest = self.input.as_bytes().get(start..).filter(|rest| !rest.is_empty())?;
-            self.at = self.input.len();
-            for offset in memchr_iter(b'<', rest) {
-                if let Some(markup) = self.markup(start + offset) {
-                    self.at = start + offset;
-                    self.ahead = Some(markup);
+            let (start, bytes) = (self.at, self.input.as_bytes());
+            let mut from = start;
+            if *bytes.get(start)? == b'<' {
+                if let Some((token, end)) = self.markup(start) {
+                    self.at = end;
+                    if token.is_some() {
+                        return token;
+                    }
+                    continue;
+                }
+                from += 1;
+            }
+            loop {
+                let Some(at) = memchr(b'<', bytes.get(from..)?).map(|offset| from + offset) else {
+                    self.at = bytes.len();
+                    break;
+                };
+                self.ahead = self.markup(at);
+                if self.ahead.is_some() {
+                    self.at = at;
                     break;
                 }
+                from = at + 1;
             }
-            if self.at > start {
-                return Some(Token::Text(self.slice(start, self.at)));
-            }
+            return Some(Token::Text(self.slice(start, self.at)));
         }
     }
 }
