@@ -1,5 +1,9 @@
 //! Writes blocks one below the other, inside of quotes and list items, or joined within a table cell.
 
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr_iter};
+
 use super::escape;
 use super::inline::{code_span, shows_nothing};
 
@@ -10,7 +14,7 @@ const DEEPEST: usize = 24;
 #[derive(Debug)]
 struct Container {
     /// Before the first line; taken by it. As long as it waits, the container has left no trace.
-    first: Option<String>,
+    first: Option<Marker>,
     /// The box of a task, behind `first`: only a paragraph can carry it.
     task_box: &'static str,
     /// The line of an alert, before the first block.
@@ -37,6 +41,38 @@ enum ContainerKind {
     Document,
     Quote,
     Item,
+}
+
+/// What the first line of a container begins with.
+#[derive(Debug, Clone, Copy)]
+enum Marker {
+    Quote,
+    Bullet { alternate: bool },
+    Number { number: u32, alternate: bool },
+}
+
+impl Marker {
+    fn width(self) -> usize {
+        match self {
+            Self::Quote | Self::Bullet { .. } => 2,
+            Self::Number { number, .. } => number.checked_ilog10().map_or(1, |log| log as usize + 1) + 2,
+        }
+    }
+
+    fn push(self, text: &mut String) {
+        match self {
+            Self::Quote => text.push_str("> "),
+            Self::Bullet { alternate } => text.push_str(if alternate { "* " } else { "- " }),
+            Self::Number { number, alternate } => {
+                let mut unit = 10_u32.pow(number.checked_ilog10().unwrap_or(0));
+                while unit > 0 {
+                    text.extend(char::from_digit(number / unit % 10, 10));
+                    unit /= 10;
+                }
+                text.push_str(if alternate { ") " } else { ". " });
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +136,18 @@ impl Blocks {
         self.text
     }
 
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Makes it as if it were new, with the room that it has.
+    pub(super) fn reset(&mut self) {
+        self.text.clear();
+        self.containers.clear();
+        self.containers.push(Container::new(ContainerKind::Document, None, 0));
+        (self.too_deep, self.flattened, self.lists, self.after_paragraph) = (0, 0, 0, false);
+    }
+
     /// Levels of lists and quotes that are not shown, because they are too deep.
     pub(super) fn flattened(&self) -> usize {
         self.flattened
@@ -115,26 +163,36 @@ impl Blocks {
             self.text.push_str(text);
             return;
         }
-        for (number, line) in text.split('\n').enumerate() {
-            if number > 0 {
-                self.line_prefix(false);
-            }
-            let line = line.trim_start_matches(' ');
-            let at = escape::line_start(line).unwrap_or(0);
-            let (head, tail) = line.split_at_checked(at).unwrap_or(("", line));
-            self.text.push_str(head);
-            if escape::line_start(line).is_some() {
-                self.text.push('\\');
-            }
-            self.text.push_str(tail);
-            self.text.push('\n');
+        let mut rest = text;
+        loop {
+            let end = memchr(b'\n', rest.as_bytes());
+            self.paragraph_line(end.and_then(|end| rest.get(..end)).unwrap_or(rest));
+            let Some(end) = end else { break };
+            rest = rest.get(end + 1..).unwrap_or_default();
+            self.line_prefix(false);
         }
         self.after_paragraph = true;
     }
 
+    fn paragraph_line(&mut self, line: &str) {
+        let line = line.trim_start_matches(' ');
+        match escape::line_start(line).and_then(|at| line.split_at_checked(at)) {
+            Some((head, tail)) => {
+                self.text.push_str(head);
+                self.text.push('\\');
+                self.text.push_str(tail);
+            }
+            None => self.text.push_str(line),
+        }
+        self.text.push('\n');
+    }
+
     /// A heading of escaped text.
     pub(super) fn heading(&mut self, level: u8, text: &str) {
-        let line = text.replace("\\\n", " ");
+        let line = match memchr(b'\n', text.as_bytes()) {
+            Some(_) => Cow::Owned(text.replace("\\\n", " ")),
+            None => Cow::Borrowed(text),
+        };
         if line.is_empty() {
             return;
         }
@@ -163,13 +221,7 @@ impl Blocks {
             return;
         }
         self.begin_block(false);
-        for (number, line) in lines.trim_end_matches('\n').split('\n').enumerate() {
-            if number > 0 {
-                self.line_prefix(false);
-            }
-            self.text.push_str(line);
-            self.text.push('\n');
-        }
+        self.push_lines(lines.trim_end_matches('\n'), false);
     }
 
     pub(super) fn rule(&mut self) {
@@ -185,9 +237,7 @@ impl Blocks {
 
     /// A code block. In a cell, a code span a line.
     pub(super) fn code(&mut self, code: &str, language: &str) {
-        // As an XML reader does: every kind of line end is one `\n`.
-        let code = code.replace("\r\n", "\n").replace('\r', "\n");
-        let code = code.replace(shows_nothing, "");
+        let code = shown_code(code);
         let code = code.strip_suffix('\n').unwrap_or(&code);
         if self.in_cell {
             let spans: Vec<String> = code
@@ -199,26 +249,39 @@ impl Blocks {
             return;
         }
         self.begin_block(false);
-        let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-        let fence = "`".repeat((longest + 1).max(3));
-        self.text.push_str(&fence);
+        let fence = (longest_run(b'`', code) + 1).max(3);
+        self.text.extend(std::iter::repeat_n('`', fence));
         self.text.extend(language.chars().filter(|c| !c.is_whitespace() && !c.is_control() && *c != '`'));
         self.text.push('\n');
         if !code.is_empty() {
-            for line in code.split('\n') {
-                self.line_prefix(line.is_empty());
-                self.text.push_str(line);
-                self.text.push('\n');
-            }
+            self.line_prefix(code.starts_with('\n'));
+            self.push_lines(code, true);
         }
         self.line_prefix(false);
-        self.text.push_str(&fence);
+        self.text.extend(std::iter::repeat_n('`', fence));
+        self.text.push('\n');
+    }
+
+    /// Appends lines, of which the first has its prefix already. `blank`: an empty line's prefix has no space at its end.
+    fn push_lines(&mut self, lines: &str, blank: bool) {
+        if self.containers.len() > 1 {
+            let mut rest = lines;
+            while let Some(end) = memchr(b'\n', rest.as_bytes()) {
+                let (line, after) = rest.split_at_checked(end + 1).unwrap_or((rest, ""));
+                self.text.push_str(line);
+                self.line_prefix(blank && (after.is_empty() || after.starts_with('\n')));
+                rest = after;
+            }
+            self.text.push_str(rest);
+        } else {
+            self.text.push_str(lines);
+        }
         self.text.push('\n');
     }
 
     /// A quote begins; `alert` is the kind of GitHub's alerts, which GitHub shows only where nothing is around them.
     pub(super) fn begin_quote(&mut self, alert: Option<&'static str>) {
-        let mut container = Container::new(ContainerKind::Quote, Some("> ".to_owned()), 0);
+        let mut container = Container::new(ContainerKind::Quote, Some(Marker::Quote), 0);
         container.alert = alert.filter(|_| self.containers.len() == 1);
         self.push(container);
     }
@@ -270,15 +333,16 @@ impl Blocks {
     /// An item begins; `task` says whether it is a done or an open task.
     pub(super) fn begin_item(&mut self, list: &mut List, task: Option<bool>) {
         list.items = list.items.saturating_add(1);
+        let alternate = list.alternate;
         let marker = match &mut list.number {
             Some(number) => {
-                let marker = format!("{number}{} ", if list.alternate { ')' } else { '.' });
+                let marker = Marker::Number { number: *number, alternate };
                 *number = number.saturating_add(1).min(999_999_999);
                 marker
             }
-            None => (if list.alternate { "* " } else { "- " }).to_owned(),
+            None => Marker::Bullet { alternate },
         };
-        list.width = marker.len();
+        list.width = marker.width();
         // Between items, and between an item's own text and its list, there is no blank line; a numbered list that
         // does not begin with 1 needs one behind a paragraph.
         let starts_at_one = list.number.is_none_or(|next| next == 2);
@@ -338,14 +402,12 @@ impl Blocks {
             return;
         }
         self.separate();
-        // Each alert that begins here has a line of its own.
-        while let Some(at) = self.containers.iter().position(|container| container.alert.is_some()) {
-            self.prefix(at + 1, false);
-            if let Some(alert) = self.containers.get_mut(at).and_then(|container| container.alert.take()) {
-                self.text.push_str("[!");
-                self.text.push_str(alert);
-                self.text.push_str("]\n");
-            }
+        // An alert has a line of its own; nothing but the document is around it.
+        if let Some(alert) = self.containers.get_mut(1).and_then(|container| container.alert.take()) {
+            self.prefix(2, false);
+            self.text.push_str("[!");
+            self.text.push_str(alert);
+            self.text.push_str("]\n");
         }
         let begins = self.containers.last().is_some_and(|container| container.first.is_some());
         self.line_prefix(false);
@@ -385,7 +447,7 @@ impl Blocks {
         let start = self.text.len();
         for container in self.containers.iter_mut().take(containers) {
             match container.first.take() {
-                Some(first) => self.text.push_str(&first),
+                Some(first) => first.push(&mut self.text),
                 None => {
                     self.text.push_str(container.kind.rest());
                     self.text.extend(std::iter::repeat_n(' ', container.wider));
@@ -397,6 +459,27 @@ impl Blocks {
             self.text.truncate(start + kept);
         }
     }
+}
+
+/// Code as it is shown: every kind of line end is one `\n`, as an XML reader has it, and what shows nothing is left out.
+fn shown_code(code: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte >= b' ' && byte != 0x7f && byte != 0xc2 || matches!(byte, b'\n' | b'\t');
+    if code.bytes().all(is_plain) {
+        return Cow::Borrowed(code);
+    }
+    let code = code.replace("\r\n", "\n").replace('\r', "\n");
+    Cow::Owned(code.replace(shows_nothing, ""))
+}
+
+/// How long the longest run of the ASCII character is.
+pub(super) fn longest_run(byte: u8, text: &str) -> usize {
+    let (mut longest, mut run, mut behind) = (0, 0, 0);
+    for at in memchr_iter(byte, text.as_bytes()) {
+        run = if at == behind { run + 1 } else { 1 };
+        behind = at + 1;
+        longest = longest.max(run);
+    }
+    longest
 }
 
 impl ContainerKind {
@@ -411,7 +494,7 @@ impl ContainerKind {
 }
 
 impl Container {
-    fn new(kind: ContainerKind, first: Option<String>, wider: usize) -> Self {
+    fn new(kind: ContainerKind, first: Option<Marker>, wider: usize) -> Self {
         Self {
             first,
             task_box: "",

@@ -9,12 +9,14 @@ mod macro_content;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use memchr::memchr;
+
 use super::blocks::{Blocks, List};
 use super::elements::Element;
-use super::entities::decode;
+use super::entities::{decode, push_decoded};
 use super::inline::{Inline, Mark};
 use super::macros::{self, Becomes};
-use super::tables::{Allowance, Section, Table};
+use super::tables::{Allowance, Section, Span, Table};
 use super::targets::{self, Target};
 use super::tokenizer::{Tag, Token, Tokenizer};
 use super::{Markdown, Notice, Page};
@@ -78,15 +80,11 @@ enum State<'a> {
     Table(Box<Table>),
     /// A table that is nested too deep to be one.
     FlatTable,
-    Cell(Tag<'a>),
+    Cell(Span),
     Strike,
     Code,
-    Link(Box<LinkState>),
-    Anchor {
-        href: Cow<'a, str>,
-        counts: bool,
-        card: bool,
-    },
+    Link(Box<LinkState<'a>>),
+    Anchor(Box<AnchorState<'a>>),
     Image(Box<ImageState<'a>>),
     Macro(Box<MacroState<'a>>),
     Task {
@@ -95,17 +93,30 @@ enum State<'a> {
     },
     Adf {
         shown: bool,
-        /// The type of its panel, for the fallback.
-        panel: Option<String>,
+        /// Its panel, for the fallback.
+        panel: Option<Panel>,
     },
-    AdfNode {
-        kind: &'a str,
-        panel: String,
-    },
+    AdfNode(AdfNode),
 }
 
-struct LinkState {
-    target: Target,
+/// A node of the new editor's own format.
+enum AdfNode {
+    Panel(Panel),
+    DecisionItem,
+    Other,
+}
+
+/// A panel of the new editor's own format: the kind of its alert, once that is known.
+type Panel = Option<&'static str>;
+
+struct AnchorState<'a> {
+    href: Cow<'a, str>,
+    counts: bool,
+    card: bool,
+}
+
+struct LinkState<'a> {
+    target: Target<'a>,
     counts: bool,
     /// What had been shown when the link began: a link that shows nothing shows the name of its target.
     shown: usize,
@@ -113,15 +124,15 @@ struct LinkState {
 
 struct ImageState<'a> {
     tag: Tag<'a>,
-    target: Target,
+    target: Target<'a>,
     written: bool,
 }
 
 struct MacroState<'a> {
     name: Cow<'a, str>,
     becomes: Becomes,
-    parameters: Vec<(Cow<'a, str>, String)>,
-    target: Target,
+    parameters: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    target: Target<'a>,
     has_body: bool,
 }
 
@@ -146,6 +157,13 @@ impl Level {
     fn new(in_cell: bool) -> Self {
         Self { blocks: Blocks::new(in_cell), inline: Inline::new(in_cell), heading: None, object_end: None }
     }
+
+    /// Makes it as if it were new, with the room that it has.
+    fn reset(&mut self) {
+        self.blocks.reset();
+        self.inline.reset();
+        (self.heading, self.object_end) = (None, None);
+    }
 }
 
 /// Converts one page.
@@ -154,13 +172,21 @@ pub(super) struct Converter<'a> {
     tokens: Tokenizer<'a>,
     stack: Vec<Frame<'a>>,
     document: Level,
-    /// Innermost last.
+    /// Cells under way, innermost last, and behind them those that have ended, for the next ones.
     cells: Vec<Level>,
+    /// How many of them are under way.
+    open_cells: usize,
     /// How many open elements hide what is inside of them.
     hidden: usize,
     /// The text inside of the element that captures it.
-    capture: Option<String>,
+    capture: Option<Cow<'a, str>>,
+    /// Text whose references are replaced.
+    decoded: String,
     tables: usize,
+    /// A table that has ended, for the next one.
+    spare_table: Option<Box<Table>>,
+    /// The lines of the table that ended last.
+    lines: String,
     /// For the spans of all tables.
     allowance: Allowance,
     notices: BTreeMap<String, u32>,
@@ -177,9 +203,13 @@ impl<'a> Converter<'a> {
             stack: Vec::with_capacity(32),
             document,
             cells: Vec::new(),
+            open_cells: 0,
             hidden: 0,
             capture: None,
+            decoded: String::new(),
             tables: 0,
+            spare_table: None,
+            lines: String::new(),
             allowance: Allowance::default(),
             notices: BTreeMap::new(),
         }
@@ -187,15 +217,14 @@ impl<'a> Converter<'a> {
 
     pub(super) fn run(mut self) -> Markdown {
         if !self.page.title.trim().is_empty() {
-            let page = self.page;
-            self.level().inline.push_text(page.title);
-            let title = self.level().inline.take(None);
-            self.level().blocks.heading(1, &title);
+            self.document.inline.push_text(self.page.title);
+            self.document.blocks.heading(1, self.document.inline.finish(None));
+            self.document.inline.clear();
         }
         while let Some(token) = self.tokens.next() {
             match token {
-                Token::Text(raw) => self.text(&decode(raw)),
-                Token::Cdata(text) => self.text(text),
+                Token::Text(raw) => self.text(raw),
+                Token::Cdata(text) => self.plain_text(text),
                 Token::Start(tag) => self.start(tag),
                 Token::End(name) => self.end(name),
             }
@@ -213,7 +242,16 @@ impl<'a> Converter<'a> {
     }
 
     fn level(&mut self) -> &mut Level {
-        self.cells.last_mut().unwrap_or(&mut self.document)
+        let cells = self.cells.get_mut(..self.open_cells).unwrap_or_default();
+        cells.last_mut().unwrap_or(&mut self.document)
+    }
+
+    fn begin_cell(&mut self) {
+        match self.cells.get_mut(self.open_cells) {
+            Some(level) => level.reset(),
+            None => self.cells.push(Level::new(true)),
+        }
+        self.open_cells += 1;
     }
 
     fn notice(&mut self, what: &str, count: usize) {
@@ -231,28 +269,63 @@ impl<'a> Converter<'a> {
         self.stack.iter_mut().rev().take(REACH).find_map(&mut pick)
     }
 
-    fn text(&mut self, text: &str) {
+    /// Text with references.
+    fn text(&mut self, raw: &'a str) {
         if self.hidden > 0 {
-        } else if let Some(capture) = &mut self.capture {
-            capture.push_str(text);
+        } else if self.capture.is_some() {
+            self.capture_text(decode(raw));
+        } else if let Some(first) = memchr(b'&', raw.as_bytes()) {
+            let mut decoded = std::mem::take(&mut self.decoded);
+            decoded.clear();
+            push_decoded(&mut decoded, raw, first);
+            self.level().inline.push_text(&decoded);
+            self.decoded = decoded;
+        } else {
+            self.level().inline.push_text(raw);
+        }
+    }
+
+    /// Text as it stands.
+    fn plain_text(&mut self, text: &'a str) {
+        if self.hidden > 0 {
+        } else if self.capture.is_some() {
+            self.capture_text(Cow::Borrowed(text));
         } else {
             self.level().inline.push_text(text);
         }
     }
 
+    fn capture_text(&mut self, text: Cow<'a, str>) {
+        match &mut self.capture {
+            Some(capture) if capture.is_empty() => *capture = text,
+            Some(capture) => capture.to_mut().push_str(&text),
+            None => {}
+        }
+    }
+
     /// Ends the paragraph under way.
     fn flush(&mut self) {
-        if self.level().inline.is_empty() {
-            // Nothing is written, but white space and finished marks must not leak into the next block.
-            self.level().inline.take(None);
-            return;
+        let inline = &mut self.level().inline;
+        if inline.is_idle() {
+            inline.drop_space();
+        } else {
+            self.end_paragraph();
         }
-        let text = self.take_inline();
+    }
+
+    fn end_paragraph(&mut self) {
+        let inline = &self.level().inline;
+        // Where nothing is written, white space and finished marks must not leak into the next block.
+        let is_empty = inline.is_empty();
+        let target = if !is_empty && inline.link_has_text() { self.open_link_address() } else { None };
         let level = self.level();
+        let text = level.inline.finish(target.as_deref());
         match level.heading {
-            Some(heading) => level.blocks.heading(heading, &text),
-            None => level.blocks.paragraph(&text),
+            _ if is_empty => {}
+            Some(heading) => level.blocks.heading(heading, text),
+            None => level.blocks.paragraph(text),
         }
+        level.inline.clear();
     }
 
     /// Whether what begins now is a part of a line of text.
@@ -272,11 +345,6 @@ impl<'a> Converter<'a> {
             _ => Some(false),
         });
         innermost.unwrap_or(false)
-    }
-
-    fn take_inline(&mut self) -> String {
-        let target = if self.level().inline.link_has_text() { self.open_link_address() } else { None };
-        self.level().inline.take(target.as_deref())
     }
 
     fn start(&mut self, tag: Tag<'a>) {
@@ -303,6 +371,12 @@ impl<'a> Converter<'a> {
     }
 
     fn end(&mut self, name: &str) {
+        if self.stack.last().is_some_and(|frame| frame.name == name) {
+            if let Some(frame) = self.stack.pop() {
+                self.close(frame);
+            }
+            return;
+        }
         // A paragraph that was opened outside of a cell or a macro's body is not ended by a stray tag inside of it.
         let crosses = name.contains(':') || Element::of(name).is_table_part();
         let open = |frame: &&Frame<'_>| crosses || !frame.is_scope();
@@ -385,13 +459,13 @@ impl<'a> Converter<'a> {
                     _ => None,
                 });
             }
-            Element::Break => self.text("\n"),
+            Element::Break => self.capture_text(Cow::Borrowed("\n")),
             Element::Paragraph | Element::Block
                 if self.capture.as_ref().is_some_and(|text| !text.is_empty() && !text.ends_with('\n')) =>
             {
-                self.text("\n");
+                self.capture_text(Cow::Borrowed("\n"));
             }
-            Element::Time => self.text(&decode(tag.attribute("datetime").unwrap_or_default())),
+            Element::Time => self.capture_text(decode(tag.attribute("datetime").unwrap_or_default())),
             Element::Hidden => {
                 self.hidden += 1;
                 return State::Hidden;
@@ -402,7 +476,7 @@ impl<'a> Converter<'a> {
     }
 
     fn capture(&mut self) -> State<'a> {
-        self.capture = Some(String::new());
+        self.capture = Some(Cow::Borrowed(""));
         State::Captured
     }
 
@@ -461,7 +535,7 @@ impl<'a> Converter<'a> {
                     self.notice(LEVELS_FLATTENED, 1);
                     return State::FlatTable;
                 }
-                return State::Table(Box::default());
+                return State::Table(self.spare_table.take().unwrap_or_default());
             }
             Element::Row => {
                 let section = match self.stack.last().map(|frame| frame.name) {
@@ -492,8 +566,8 @@ impl<'a> Converter<'a> {
                     self.flush();
                     return State::Stray;
                 }
-                self.cells.push(Level::new(true));
-                return State::Cell(tag);
+                self.begin_cell();
+                return State::Cell(Span::of(tag.attribute("colspan"), tag.attribute("rowspan")));
             }
             Element::Anchor => {
                 let card = tag.attribute("data-card-appearance").is_some();
@@ -507,7 +581,7 @@ impl<'a> Converter<'a> {
                     self.notice_link(Some(targets::missing(&href)));
                 }
                 let counts = has_target && self.level().inline.begin_link();
-                return State::Anchor { href, counts, card };
+                return State::Anchor(Box::new(AnchorState { href, counts, card }));
             }
             Element::HtmlImage => {
                 let alt = decode(tag.attribute("alt").unwrap_or_default());
@@ -546,7 +620,7 @@ impl<'a> Converter<'a> {
                 let name = decode(tag.attribute("ac:name").unwrap_or_default());
                 self.nearest(|frame| match &mut frame.state {
                     State::Macro(state) => {
-                        state.parameters.push((name.clone(), String::new()));
+                        state.parameters.push((name.clone(), Cow::Borrowed("")));
                         Some(())
                     }
                     _ => None,
@@ -557,8 +631,7 @@ impl<'a> Converter<'a> {
             Element::PlainTextBody => return self.capture(),
             Element::Link => {
                 let mut target = Target::default();
-                target.anchor =
-                    tag.attribute("ac:anchor").map(|raw| decode(raw).into_owned()).filter(|v| !v.is_empty());
+                target.anchor = tag.attribute("ac:anchor").map(decode).filter(|anchor| !anchor.is_empty());
                 let shown = self.level().inline.shown();
                 let counts = self.level().inline.begin_link();
                 return State::Link(Box::new(LinkState { target, counts, shown }));
@@ -604,7 +677,7 @@ impl<'a> Converter<'a> {
                         return State::Hidden;
                     }
                     Some((false, Some(panel))) => {
-                        self.level().blocks.begin_quote(macros::panel_alert(&panel));
+                        self.level().blocks.begin_quote(panel);
                         return State::Container;
                     }
                     _ => {}
@@ -629,7 +702,7 @@ impl<'a> Converter<'a> {
             }
             State::Captured => {
                 let text = self.capture.take().unwrap_or_default();
-                self.captured(frame.element, frame.name, &text);
+                self.captured(frame.element, frame.name, text);
                 return;
             }
             _ => {}
@@ -656,42 +729,41 @@ impl<'a> Converter<'a> {
                 self.level().blocks.end_list(list);
                 self.level().blocks.end_container();
             }
-            (_, State::Table(table)) => self.end_table(*table),
+            (_, State::Table(table)) => self.end_table(table),
             (_, State::FlatTable) => {
                 self.flush();
                 self.tables -= 1;
             }
-            (element, State::Cell(tag)) => {
+            (element, State::Cell(span)) => {
                 self.flush();
-                let Some(level) = self.cells.pop() else { return };
-                let text = level.blocks.into_text();
+                self.open_cells = self.open_cells.saturating_sub(1);
+                let Some(level) = self.cells.get(self.open_cells) else { return };
                 let header = element == Element::HeaderCell;
-                let mut text = Some(text);
-                self.nearest(|frame| match &mut frame.state {
-                    State::Table(table) => {
-                        let text = text.take().unwrap_or_default();
-                        table.push_cell(text, header, tag.attribute("colspan"), tag.attribute("rowspan"));
-                        Some(())
-                    }
-                    _ => None,
-                });
+                let table =
+                    self.stack.iter_mut().rev().take(REACH).find_map(|frame| match &mut frame.state {
+                        State::Table(table) => Some(table),
+                        _ => None,
+                    });
+                if let Some(table) = table {
+                    table.push_cell(level.blocks.text(), header, span);
+                }
             }
             (_, State::Link(link)) => self.end_link(&link),
-            (_, State::Anchor { href, counts, card }) => {
-                if !counts {
+            (_, State::Anchor(anchor)) => {
+                if !anchor.counts {
                     return;
                 }
-                let address = targets::link(&href, self.page.base_url);
-                if card && !self.level().inline.link_has_text() {
-                    self.level().inline.push_text(&href);
+                let address = targets::link(&anchor.href, self.page.base_url);
+                if anchor.card && !self.level().inline.link_has_text() {
+                    self.level().inline.push_text(&anchor.href);
                 }
                 self.level().inline.end_link(address.as_deref());
             }
             (_, State::Image(image)) if !image.written => self.show_image(&image),
-            (_, State::AdfNode { kind: "panel", panel }) => {
+            (_, State::AdfNode(AdfNode::Panel(panel))) => {
                 self.nearest(|frame| match &mut frame.state {
                     State::Adf { panel: of_extension, .. } => {
-                        *of_extension = Some(panel.clone());
+                        *of_extension = Some(panel);
                         Some(())
                     }
                     _ => None,
@@ -722,21 +794,20 @@ impl<'a> Converter<'a> {
     }
 
     /// What a captured text is for.
-    fn captured(&mut self, element: Element, name: &str, text: &str) {
+    fn captured(&mut self, element: Element, name: &str, text: Cow<'a, str>) {
         match element {
-            Element::Preformatted => self.preformatted(text),
+            Element::Preformatted => self.preformatted(&text),
             Element::Parameter => {
-                self.nearest(|frame| match &mut frame.state {
-                    State::Macro(state) => {
-                        if let Some((_, value)) = state.parameters.last_mut() {
-                            text.clone_into(value);
-                        }
-                        Some(())
-                    }
-                    _ => None,
-                });
+                let state =
+                    self.stack.iter_mut().rev().take(REACH).find_map(|frame| match &mut frame.state {
+                        State::Macro(state) => Some(state),
+                        _ => None,
+                    });
+                if let Some((_, value)) = state.and_then(|state| state.parameters.last_mut()) {
+                    *value = text;
+                }
             }
-            Element::PlainTextBody => self.plain_text_body(text),
+            Element::PlainTextBody => self.plain_text_body(&text),
             Element::TaskStatus => {
                 let complete = text.trim() == "complete";
                 self.nearest(|frame| match &mut frame.state {
@@ -748,11 +819,12 @@ impl<'a> Converter<'a> {
                 });
             }
             Element::AdfAttribute => {
+                let alert = macros::panel_alert(text.trim());
                 self.nearest(|frame| match &mut frame.state {
-                    State::AdfNode { panel, .. } => {
+                    State::AdfNode(node) => {
                         // Of all attributes only the type of a panel is one of these words.
-                        if macros::panel_alert(text.trim()).is_some() {
-                            text.trim().clone_into(panel);
+                        if let (AdfNode::Panel(panel), Some(_)) = (node, alert) {
+                            *panel = alert;
                         }
                         Some(())
                     }

@@ -11,11 +11,17 @@ const LONGEST_NAME: usize = 8;
 pub(super) fn decode(raw: &str) -> Cow<'_, str> {
     let Some(first) = memchr(b'&', raw.as_bytes()) else { return Cow::Borrowed(raw) };
     let mut decoded = String::with_capacity(raw.len());
-    let (mut done, mut rest) = raw.split_at(first);
+    push_decoded(&mut decoded, raw, first);
+    Cow::Owned(decoded)
+}
+
+/// Appends `raw`, whose first `&` stands at `first`, with its references replaced.
+pub(super) fn push_decoded(decoded: &mut String, raw: &str, first: usize) {
+    let (mut done, mut rest) = raw.split_at_checked(first).unwrap_or((raw, ""));
     loop {
         decoded.push_str(done);
         if rest.is_empty() {
-            return Cow::Owned(decoded);
+            return;
         }
         let after = rest.get(1..).unwrap_or_default();
         match reference(after) {

@@ -16,7 +16,7 @@ pub(super) struct Surroundings {
 }
 
 /// Characters that may need a backslash somewhere inside a line.
-const fn is_special(byte: u8) -> bool {
+pub(super) const fn is_special(byte: u8) -> bool {
     matches!(byte, b'\\' | b'*' | b'_' | b'`' | b'[' | b']' | b'<' | b'&' | b'~' | b'|')
 }
 

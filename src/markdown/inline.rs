@@ -136,9 +136,12 @@ impl Inline {
     }
 
     fn write_code(&mut self) {
-        if self.code.is_empty() {
-            return;
+        if !self.code.is_empty() {
+            self.write_waiting_code();
         }
+    }
+
+    fn write_waiting_code(&mut self) {
         let code = std::mem::take(&mut self.code);
         let inside = code.trim_matches(is_blank_character);
         if code.starts_with(is_blank_character) {
@@ -166,26 +169,27 @@ impl Inline {
         }
         self.write_code();
         let mut rest = text;
-        while !rest.is_empty() {
-            let run = rest.find(|c| !is_folded(c)).unwrap_or(rest.len());
-            if run > 0 {
-                self.space |= rest.chars().take_while(|&c| is_folded(c)).any(is_white_space);
-                rest = rest.get(run..).unwrap_or_default();
-                continue;
-            }
+        loop {
+            let (folded, has_space) = folded_start(rest);
+            self.space |= has_space;
+            let Some(visible) = rest.get(folded..).filter(|visible| !visible.is_empty()) else { return };
             // A stretch up to the next white space that does not fold into itself: single spaces stay inside.
-            let end = folded_end(rest);
-            let (stretch, after) = rest.split_at(end);
-            self.push_stretch(stretch);
+            let (end, has_special) = stretch_end(visible);
+            let (stretch, after) = visible.split_at_checked(end).unwrap_or((visible, ""));
+            self.push_stretch(stretch, has_special);
             rest = after;
         }
     }
 
     /// `stretch` begins and ends with a visible character and holds no white space but single spaces.
-    fn push_stretch(&mut self, stretch: &str) {
+    fn push_stretch(&mut self, stretch: &str, has_special: bool) {
         let Some(first) = stretch.chars().next() else { return };
         self.settle(first);
         self.shown += 1;
+        if !has_special {
+            self.text.push_str(stretch);
+            return;
+        }
         let surroundings = Surroundings {
             before: self.before(),
             in_link: self.link.is_some(),
@@ -227,6 +231,17 @@ impl Inline {
 
     /// Writes what waits for a visible character: ends of marks, the white space, beginnings of marks and links.
     fn settle(&mut self, next: char) {
+        let begins_link = self.link.is_some_and(|link| link.bracket.is_none());
+        if self.marks.is_empty() && !begins_link && !self.undecided {
+            if std::mem::take(&mut self.space) && !self.text.is_empty() && !self.ends_line() {
+                self.text.push(' ');
+            }
+            return;
+        }
+        self.settle_marks(next);
+    }
+
+    fn settle_marks(&mut self, next: char) {
         let space = std::mem::take(&mut self.space) && !self.text.is_empty() && !self.ends_line();
         let pending_link = self.link.filter(|link| link.bracket.is_none());
         let follows = match pending_link {
@@ -367,6 +382,9 @@ impl Inline {
     /// Closes the marks that have ended, be there others that wait to begin.
     fn close_ended(&mut self, next: char) -> Option<Closed> {
         let last = self.marks.iter().rposition(|active| active.closing)?;
+        if last + 1 == self.marks.len() {
+            return self.close_marks(next);
+        }
         let waiting = self.marks.split_off(last + 1);
         let closed = self.close_marks(next);
         self.marks.extend(waiting);
@@ -376,6 +394,7 @@ impl Inline {
     /// Writes the delimiters of the marks that have ended, from the innermost; `next` is what follows them. Answers
     /// with the last one that it closed, if its delimiter touches what follows.
     fn close_marks(&mut self, next: char) -> Option<Closed> {
+        self.marks.last().filter(|active| active.closing)?;
         let mut end = self.visible_end();
         let visible = self.text.get(..end).and_then(|text| text.chars().next_back());
         // What stands before the run of delimiters, and the kind of the run.
@@ -423,6 +442,14 @@ impl Inline {
     /// Offset behind the last visible character.
     fn visible_end(&self) -> usize {
         let mut text = self.text.as_str();
+        // Only a line break of a cell ends visibly.
+        if text
+            .bytes()
+            .next_back()
+            .is_some_and(|last| last.is_ascii_graphic() && (last != b'>' || !self.in_cell))
+        {
+            return text.len();
+        }
         loop {
             let trimmed = text.trim_end();
             let trimmed = match trimmed.strip_suffix('\\') {
@@ -532,9 +559,46 @@ impl Inline {
         self.text.replace_range(start..=start, instead);
     }
 
-    /// Takes the text of the block. Marks and a link that are still open close here and open again in the next block.
-    pub(super) fn take(&mut self, link_target: Option<&str>) -> String {
+    /// Ends the block and answers with its text, which stays until [`clear`](Self::clear). Marks and a link that are
+    /// still open close here and open again in the next block.
+    pub(super) fn finish(&mut self, link_target: Option<&str>) -> &str {
         self.write_code();
+        if !self.marks.is_empty() || self.link.is_some() {
+            self.suspend(link_target);
+        }
+        self.space = false;
+        let end = self.visible_end();
+        self.text.truncate(end);
+        &self.text
+    }
+
+    /// Begins the next block.
+    pub(super) fn clear(&mut self) {
+        self.text.clear();
+    }
+
+    /// Whether there is nothing to end: no text, and nothing that was begun.
+    pub(super) fn is_idle(&self) -> bool {
+        self.text.is_empty() && self.code.is_empty() && self.marks.is_empty() && self.link.is_none()
+    }
+
+    /// Forgets white space that waits for text.
+    pub(super) fn drop_space(&mut self) {
+        self.space = false;
+    }
+
+    /// Makes it as if it were new, with the room that it has.
+    pub(super) fn reset(&mut self) {
+        let (mut text, mut marks, mut code) =
+            (std::mem::take(&mut self.text), std::mem::take(&mut self.marks), std::mem::take(&mut self.code));
+        text.clear();
+        marks.clear();
+        code.clear();
+        *self = Self { text, marks, code, ..Self::new(self.in_cell) };
+    }
+
+    /// Closes marks and a link that are open, and lets them wait for the next block.
+    fn suspend(&mut self, link_target: Option<&str>) {
         let link = self.link;
         let pending =
             |active: &Active| (!active.closing).then_some(Active { state: State::Pending, ..*active });
@@ -552,19 +616,11 @@ impl Inline {
         }
         self.close_marks('\n');
         self.link = link.map(|_| OpenLink { marks_around: marks_around.len(), bracket: None });
-        self.marks = marks_around;
+        // Where nothing waits, the room that there is stays.
+        self.marks.clear();
+        self.marks.extend(marks_around);
         self.marks.extend(marks_inside);
-        self.space = false;
-        let end = self.visible_end();
-        let mut text = std::mem::take(&mut self.text);
-        text.truncate(end);
-        text
     }
-}
-
-/// What is not written as it stands: white space that becomes one space, and what shows nothing at all.
-fn is_folded(c: char) -> bool {
-    is_white_space(c) || shows_nothing(c)
 }
 
 /// White space that HTML folds, and the no-break space, which a Markdown reader would not miss.
@@ -582,23 +638,85 @@ pub(super) fn shows_nothing(c: char) -> bool {
     is_invisible_control(c) && !is_white_space(c)
 }
 
-/// Where the stretch ends: before white space that is more than one space between visible characters.
-fn folded_end(text: &str) -> usize {
-    let mut previous_space: Option<usize> = None;
-    for (at, c) in text.char_indices() {
-        if is_folded(c) {
-            if c != ' ' {
-                return previous_space.unwrap_or(at);
-            }
-            if let Some(space) = previous_space {
-                return space;
-            }
-            previous_space = Some(at);
-        } else {
-            previous_space = None;
-        }
+/// What a byte of text is to [`Inline::push_text`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Written as it stands, or a part of a longer character that is.
+    Plain,
+    /// May need a backslash.
+    Special,
+    Space,
+    /// Folded: other white space, and what shows nothing.
+    Control,
+    /// Begins U+0080 to U+00BF, of which some are folded.
+    Latin,
+}
+
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+static KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Plain; 256];
+    let mut byte = 0;
+    while byte < 0x80 {
+        kinds[byte as usize] = match byte {
+            b' ' => Kind::Space,
+            0..0x20 | 0x7f => Kind::Control,
+            _ if escape::is_special(byte) => Kind::Special,
+            _ => Kind::Plain,
+        };
+        byte += 1;
     }
-    previous_space.unwrap_or(text.len())
+    kinds[0xc2] = Kind::Latin;
+    kinds
+};
+
+fn kind(byte: u8) -> Kind {
+    KINDS.get(usize::from(byte)).copied().unwrap_or(Kind::Plain)
+}
+
+/// Whether the second byte of U+0080 to U+00BF is that of one that is folded: a control character or the no-break space.
+fn is_folded_latin(second: Option<&u8>) -> bool {
+    second.is_some_and(|second| matches!(second, 0x80..=0xa0) && *second != 0x85)
+}
+
+/// How long the beginning of the text is that is folded, and whether there is white space in it.
+fn folded_start(text: &str) -> (usize, bool) {
+    let bytes = text.as_bytes();
+    let (mut at, mut has_space) = (0, false);
+    while let Some(&byte) = bytes.get(at) {
+        match kind(byte) {
+            Kind::Space => has_space = true,
+            Kind::Control => has_space |= matches!(byte, b'\t' | b'\n' | b'\r' | b'\x0c'),
+            Kind::Latin if is_folded_latin(bytes.get(at + 1)) => {
+                at += 1;
+                has_space |= bytes.get(at) == Some(&0xa0);
+            }
+            Kind::Plain | Kind::Special | Kind::Latin => break,
+        }
+        at += 1;
+    }
+    (at, has_space)
+}
+
+/// Where the stretch ends: before white space that is more than one space between visible characters. And whether a
+/// character of it may need a backslash.
+fn stretch_end(text: &str) -> (usize, bool) {
+    let bytes = text.as_bytes();
+    let (mut at, mut has_special) = (0, false);
+    while let Some(&byte) = bytes.get(at) {
+        match kind(byte) {
+            Kind::Plain => {}
+            Kind::Special => has_special = true,
+            Kind::Space => match bytes.get(at + 1).map(|&next| kind(next)) {
+                Some(Kind::Plain | Kind::Special) => {}
+                Some(Kind::Latin) if !is_folded_latin(bytes.get(at + 2)) => {}
+                _ => break,
+            },
+            Kind::Latin if !is_folded_latin(bytes.get(at + 1)) => {}
+            Kind::Control | Kind::Latin => break,
+        }
+        at += 1;
+    }
+    (at, has_special)
 }
 
 /// Surely punctuation for every Markdown reader.

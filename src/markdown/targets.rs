@@ -15,33 +15,47 @@ const NAMELESS: &str = "nameless";
 
 /// Everything that `ri:*` elements say of one link or image, decoded.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Target {
+pub(super) struct Target<'a> {
     kind: Option<Resource>,
-    title: Option<String>,
-    space: Option<String>,
-    day: Option<String>,
-    file: Option<String>,
-    url: Option<String>,
+    title: Option<Cow<'a, str>>,
+    space: Option<Cow<'a, str>>,
+    day: Option<Cow<'a, str>>,
+    file: Option<Cow<'a, str>>,
+    url: Option<Cow<'a, str>>,
     /// Id of the page or content.
-    content: Option<String>,
+    content: Option<Cow<'a, str>>,
     /// Account id; Data Center's user names and keys name nobody on Cloud.
-    user: Option<String>,
-    shortcut: Option<String>,
+    user: Option<Cow<'a, str>>,
+    shortcut: Option<Cow<'a, str>>,
     /// Part of the page.
-    pub(super) anchor: Option<String>,
+    pub(super) anchor: Option<Cow<'a, str>>,
 }
 
-impl Target {
+/// The attributes of these names, decoded; none where one is missing or empty.
+fn named<'a, const N: usize>(tag: &Tag<'a>, names: [&str; N]) -> [Option<Cow<'a, str>>; N] {
+    let mut raw = [None; N];
+    for (name, value) in tag.attributes() {
+        for (slot, wanted) in raw.iter_mut().zip(names) {
+            if name == wanted {
+                slot.get_or_insert(value);
+            }
+        }
+    }
+    raw.map(|raw| raw.map(decode).filter(|value| !value.is_empty()))
+}
+
+impl<'a> Target<'a> {
     /// Takes in one `ri:*` element; a page inside of an attachment says which page holds the file.
-    pub(super) fn add(&mut self, resource: Resource, tag: &Tag<'_>) {
-        let attribute =
-            |name: &str| tag.attribute(name).map(|raw| decode(raw).into_owned()).filter(|v| !v.is_empty());
+    pub(super) fn add(&mut self, resource: Resource, tag: &Tag<'a>) {
+        let attribute = |name: &str| tag.attribute(name).map(decode).filter(|value| !value.is_empty());
         match resource {
             Resource::Page | Resource::BlogPost => {
-                self.title = attribute("ri:content-title").or(self.title.take());
-                self.space = attribute("ri:space-key").or(self.space.take());
-                self.day = attribute("ri:posting-day").or(self.day.take());
-                self.content = attribute("ri:content-id").or(self.content.take());
+                let names = ["ri:content-title", "ri:space-key", "ri:posting-day", "ri:content-id"];
+                let [title, space, day, content] = named(tag, names);
+                self.title = title.or(self.title.take());
+                self.space = space.or(self.space.take());
+                self.day = day.or(self.day.take());
+                self.content = content.or(self.content.take());
             }
             Resource::Attachment => self.file = attribute("ri:filename"),
             Resource::User => self.user = attribute("ri:account-id"),
@@ -58,23 +72,23 @@ impl Target {
     }
 
     /// The page that a macro names in plain text: `Title`, or `KEY:Title`.
-    pub(super) fn page_named(name: &str) -> Self {
+    pub(super) fn page_named(name: &'a str) -> Self {
         let is_key = |key: &str| {
             let letters = key.strip_prefix('~').unwrap_or(key);
             !letters.is_empty() && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
         };
         let (space, title) = match name.split_once(':') {
             Some((key, title)) if is_key(key) && !title.trim().is_empty() => {
-                (Some(key.to_owned()), title.trim())
+                (Some(Cow::Borrowed(key)), title.trim())
             }
             _ => (None, name),
         };
-        Self { kind: Some(Resource::Page), title: Some(title.to_owned()), space, ..Self::default() }
+        Self { kind: Some(Resource::Page), title: Some(Cow::Borrowed(title)), space, ..Self::default() }
     }
 
     /// The file of the page itself that a macro names in plain text.
-    pub(super) fn file_named(name: &str) -> Self {
-        Self { kind: Some(Resource::Attachment), file: Some(name.to_owned()), ..Self::default() }
+    pub(super) fn file_named(name: &'a str) -> Self {
+        Self { kind: Some(Resource::Attachment), file: Some(Cow::Borrowed(name)), ..Self::default() }
     }
 
     pub(super) fn is_some(&self) -> bool {
@@ -84,40 +98,66 @@ impl Target {
     /// The address; none where the page does not say enough, or must not be linked to.
     pub(super) fn address(&self, page: &Page<'_>) -> Option<String> {
         let base = page.base_url;
+        let begin = |path: &str, more: usize| {
+            let anchor = self.anchor.as_ref().map_or(0, |anchor| anchor.len() + 1);
+            let mut address = String::with_capacity(base.len() + path.len() + more + anchor);
+            address.push_str(base);
+            address.push_str(path);
+            address
+        };
         let of_page = || match (&self.content, &self.title) {
-            (Some(id), _) => Some(format!("{base}/wiki/pages/viewpage.action?pageId={}", encoded(id))),
+            (Some(id), _) => {
+                let mut address = begin("/wiki/pages/viewpage.action?pageId=", id.len());
+                push_encoded(&mut address, id, "%20");
+                Some(address)
+            }
             (None, Some(title)) => {
-                let space = encoded(self.space.as_deref().unwrap_or(page.space_key));
-                let day = self.day.as_deref().map_or(String::new(), |day| format!("/{day}"));
-                Some(format!("{base}/wiki/display/{space}{day}/{}", encoded(title).replace("%20", "+")))
+                let space = self.space.as_deref().unwrap_or(page.space_key);
+                let mut address = begin("/wiki/display/", space.len() + title.len() + 16);
+                push_encoded(&mut address, space, "%20");
+                if let Some(day) = &self.day {
+                    address.push('/');
+                    address.push_str(day);
+                }
+                address.push('/');
+                push_encoded(&mut address, title, "+");
+                Some(address)
             }
             (None, None) => None,
         };
-        let address = match self.kind {
+        let of_one = |path: &str, name: &Option<Cow<'_, str>>| {
+            name.as_ref().map(|name| {
+                let mut address = begin(path, name.len());
+                push_encoded(&mut address, name, "%20");
+                address
+            })
+        };
+        let mut address = match self.kind {
             Some(Resource::Page | Resource::BlogPost | Resource::ContentEntity) => of_page(),
             Some(Resource::Attachment) => match (&self.file, &self.content, &self.title) {
                 // The file's own address needs the id of the page that holds it.
                 (_, None, Some(_)) => of_page(),
                 (Some(file), id, _) => {
-                    let id = encoded(id.as_deref().unwrap_or(page.id));
-                    Some(format!("{base}/wiki/download/attachments/{id}/{}", encoded(file)))
+                    let id = id.as_deref().unwrap_or(page.id);
+                    let mut address = begin("/wiki/download/attachments/", id.len() + file.len() + 9);
+                    push_encoded(&mut address, id, "%20");
+                    address.push('/');
+                    push_encoded(&mut address, file, "%20");
+                    Some(address)
                 }
                 (None, ..) => None,
             },
-            Some(Resource::User) => {
-                self.user.as_ref().map(|id| format!("{base}/wiki/people/{}", encoded(id)))
-            }
-            Some(Resource::Space) => {
-                self.space.as_ref().map(|key| format!("{base}/wiki/spaces/{}", encoded(key)))
-            }
+            Some(Resource::User) => of_one("/wiki/people/", &self.user),
+            Some(Resource::Space) => of_one("/wiki/spaces/", &self.space),
             Some(Resource::Url) => self.url.as_deref().and_then(|url| link(url, base)).map(Cow::into_owned),
             Some(Resource::Shortcut) => None,
             None => self.anchor.as_ref().map(|_| String::new()),
         }?;
-        Some(match &self.anchor {
-            Some(anchor) => format!("{address}#{anchor}"),
-            None => address,
-        })
+        if let Some(anchor) = &self.anchor {
+            address.push('#');
+            address.push_str(anchor);
+        }
+        Some(address)
     }
 
     /// Whether it names a file that only its page is known of: no address of the file can be told.
@@ -190,20 +230,11 @@ pub(super) fn decoded(segment: &str) -> Cow<'_, str> {
 pub(super) fn link<'a>(href: &'a str, base: &str) -> Option<Cow<'a, str>> {
     let trimmed = href.trim_matches(|c: char| c.is_whitespace() || c.is_control());
     // Browsers take line ends and tabs out of an address (WHATWG URL, 4.4).
-    if trimmed.contains(['\t', '\n', '\r']) {
+    if memchr::memchr3(b'\t', b'\n', b'\r', trimmed.as_bytes()).is_some() {
         let joined: String = trimmed.chars().filter(|c| !matches!(c, '\t' | '\n' | '\r')).collect();
         return link(&joined, base).map(|address| Cow::Owned(address.into_owned()));
     }
-    // Browsers ignore white space and control characters inside of a scheme.
-    let squeezed: String = trimmed
-        .chars()
-        .filter(|c| !c.is_whitespace() && !c.is_control())
-        .take(12)
-        .collect::<String>()
-        .to_ascii_lowercase();
-    if trimmed.is_empty()
-        || ["javascript:", "data:", "vbscript:"].iter().any(|scheme| squeezed.starts_with(scheme))
-    {
+    if trimmed.is_empty() || is_unsafe(trimmed) {
         return None;
     }
     // Without a scheme it is the one of the page.
@@ -221,23 +252,49 @@ pub(super) fn missing(href: &str) -> &'static str {
     if href.trim().is_empty() { NAMELESS } else { UNSAFE_ADDRESS }
 }
 
+/// Whether nobody may follow the address, which begins with a visible character.
+fn is_unsafe(address: &str) -> bool {
+    if !address.starts_with(['j', 'J', 'd', 'D', 'v', 'V']) {
+        return false;
+    }
+    // Browsers ignore white space and control characters inside of a scheme.
+    let visible = address.chars().filter(|c| !c.is_whitespace() && !c.is_control());
+    let squeezed = visible.take(12).collect::<String>().to_ascii_lowercase();
+    ["javascript:", "data:", "vbscript:"].iter().any(|scheme| squeezed.starts_with(scheme))
+}
+
 /// Percent-encodes a path segment; only RFC 3986's unreserved characters and the colon stay.
 pub(super) fn encoded(segment: &str) -> String {
     let mut text = String::with_capacity(segment.len());
-    let mut bytes = [0; 4];
-    for c in segment.chars() {
-        if c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~' | ':') {
-            text.push(c);
-        } else {
-            for byte in c.encode_utf8(&mut bytes).bytes() {
-                text.push('%');
-                text.extend(
-                    [byte >> 4, byte & 15].map(|digit| {
-                        char::from_digit(u32::from(digit), 16).unwrap_or('0').to_ascii_uppercase()
-                    }),
-                );
-            }
+    push_encoded(&mut text, segment, "%20");
+    text
+}
+
+/// Appends a percent-encoded path segment, with `space` for a space.
+fn push_encoded(text: &mut String, segment: &str, space: &str) {
+    let mut rest = segment;
+    while let Some(at) = rest.bytes().position(|byte| !is_unreserved(byte)) {
+        // Every byte of a longer character is encoded, so a piece that stays ends between two characters.
+        text.push_str(rest.get(..at).unwrap_or_default());
+        let after = rest.get(at..).unwrap_or_default();
+        let Some(c) = after.chars().next() else { return };
+        rest = after.get(c.len_utf8()..).unwrap_or_default();
+        if c == ' ' {
+            text.push_str(space);
+            continue;
+        }
+        for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+            text.push('%');
+            text.extend([byte >> 4, byte & 15].map(hexadecimal));
         }
     }
-    text
+    text.push_str(rest);
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':')
+}
+
+fn hexadecimal(digit: u8) -> char {
+    char::from(if digit < 10 { b'0' + digit } else { b'A' + digit - 10 })
 }

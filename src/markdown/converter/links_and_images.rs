@@ -14,7 +14,7 @@ use crate::markdown::{emoji, escape};
 const LOOK_AHEAD: usize = 64;
 
 /// What an image shows where that stands behind its caption (facts E7), which is shown below: the tokens begin within it.
-fn target_behind_caption(tokens: Tokenizer<'_>) -> Target {
+fn target_behind_caption(tokens: Tokenizer<'_>) -> Target<'_> {
     let mut target = Target::default();
     let mut in_caption = true;
     for token in tokens.take(LOOK_AHEAD) {
@@ -64,15 +64,15 @@ impl<'a> Converter<'a> {
         let page = self.page;
         self.nearest(|frame| match &frame.state {
             State::Link(link) if link.counts => Some(link.target.address(page)),
-            State::Anchor { href, counts: true, .. } => {
-                Some(targets::link(href, page.base_url).map(Cow::into_owned))
+            State::Anchor(anchor) if anchor.counts => {
+                Some(targets::link(&anchor.href, page.base_url).map(Cow::into_owned))
             }
             _ => None,
         })
         .flatten()
     }
 
-    pub(super) fn end_link(&mut self, link: &LinkState) {
+    pub(super) fn end_link(&mut self, link: &LinkState<'a>) {
         let page = self.page;
         if self.level().inline.shown() <= link.shown
             && let Some(name) = link.target.name()
@@ -89,7 +89,7 @@ impl<'a> Converter<'a> {
     }
 
     /// A link to what `ri:*` or its like identifies.
-    pub(super) fn resource_link(&mut self, text: &str, target: &Target) {
+    pub(super) fn resource_link(&mut self, text: &str, target: &Target<'_>) {
         let address = target.address(self.page);
         self.notice_link(target.unresolved(address.as_deref()));
         self.link(text, address.as_deref());

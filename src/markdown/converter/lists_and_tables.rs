@@ -20,7 +20,8 @@ impl<'a> Converter<'a> {
 
     pub(super) fn begin_item(&mut self, task: Option<bool>) -> State<'a> {
         self.flush();
-        let level = self.cells.last_mut().unwrap_or(&mut self.document);
+        let cells = self.cells.get_mut(..self.open_cells).unwrap_or_default();
+        let level = cells.last_mut().unwrap_or(&mut self.document);
         let list = self.stack.iter_mut().rev().take(REACH).find_map(|frame| match &mut frame.state {
             State::List(list) | State::NestedList(list) => Some(Some(list)),
             State::Cell(_) => Some(None),
@@ -55,19 +56,24 @@ impl<'a> Converter<'a> {
         }
     }
 
-    pub(super) fn end_table(&mut self, table: Table) {
+    pub(super) fn end_table(&mut self, mut table: Box<Table>) {
         self.flush();
         self.tables -= 1;
         if self.level().blocks.in_cell() {
             for line in table.flatten() {
                 self.level().blocks.paragraph(&line);
             }
-            return;
+        } else {
+            let mut lines = std::mem::take(&mut self.lines);
+            lines.clear();
+            let cut = table.write(&mut lines, &mut self.allowance);
+            self.level().blocks.lines(&lines);
+            self.lines = lines;
+            if cut > 0 {
+                self.notice("cells of spans cut", cut);
+            }
         }
-        let written = table.write(&mut self.allowance);
-        self.level().blocks.lines(&written.lines);
-        if written.cut > 0 {
-            self.notice("cells of spans cut", written.cut);
-        }
+        table.clear();
+        self.spare_table = Some(table);
     }
 }
