@@ -221,7 +221,12 @@ impl<'a> Converter<'a> {
             self.document.blocks.heading(1, self.document.inline.finish(None));
             self.document.inline.clear();
         }
-        while let Some(token) = self.tokens.next() {
+        loop {
+            if let Some(frame) = self.stack.pop_if(|frame| self.tokens.skip_end(frame.name)) {
+                self.close(frame);
+                continue;
+            }
+            let Some(token) = self.tokens.advance() else { break };
             match token {
                 Token::Text(raw) => self.text(raw),
                 Token::Cdata(text) => self.plain_text(text),

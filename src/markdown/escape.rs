@@ -1,5 +1,6 @@
 //! Which characters of a text need a backslash so that they render as themselves, and no others.
 
+use super::bytes::{self, SPECIAL};
 use super::entities;
 
 /// What the text stands next to.
@@ -15,34 +16,28 @@ pub(super) struct Surroundings {
     pub(super) in_cell: bool,
 }
 
-/// Characters that may need a backslash somewhere inside a line.
-pub(super) const fn is_special(byte: u8) -> bool {
-    matches!(byte, b'\\' | b'*' | b'_' | b'`' | b'[' | b']' | b'<' | b'&' | b'~' | b'|')
-}
-
 /// Appends the text with backslashes where they are needed. The beginning of a line is [`line_start`]'s matter.
 ///
 /// Answers whether the last character waits for what follows it: [`needs_backslash_before`] tells then.
 #[must_use]
 pub(super) fn push(output: &mut String, text: &str, surroundings: Surroundings) -> bool {
     let mut waits = false;
-    let bytes = text.as_bytes();
+    // What was looked at and is not written yet begins at `done`.
     let mut done = 0;
-    while let Some(at) =
-        bytes.get(done..).and_then(|rest| rest.iter().copied().position(is_special)).map(|at| done + at)
-    {
-        let (head, tail) = (text.get(done..at).unwrap_or_default(), text.get(at + 1..).unwrap_or_default());
-        output.push_str(head);
-        let Some(&byte) = bytes.get(at) else { break };
+    let mut from = 0;
+    while let Some(at) = bytes::find(text.as_bytes(), from, SPECIAL) {
+        let Some(&byte) = text.as_bytes().get(at) else { break };
+        from = at + 1;
+        let tail = text.get(from..).unwrap_or_default();
         // Within the text the character before is read from the text itself.
         let before =
-            if at == 0 { surroundings.before } else { text.get(..at).and_then(|t| t.chars().next_back()) };
+            || if at == 0 { surroundings.before } else { text.get(..at).and_then(|t| t.chars().next_back()) };
         waits = tail.is_empty() && matches!(byte, b'<' | b'&' | b']') && !surroundings.in_link;
         if !waits && needs_backslash(byte, before, tail, surroundings) {
+            output.push_str(text.get(done..at).unwrap_or_default());
             output.push('\\');
+            done = at;
         }
-        output.push(char::from(byte));
-        done = at + 1;
     }
     output.push_str(text.get(done..).unwrap_or_default());
     waits
@@ -61,20 +56,26 @@ pub(super) fn needs_backslash_before(last: char, next: char) -> bool {
 }
 
 /// `after` is the rest of this text; what follows an empty rest is not known and may be anything.
-fn needs_backslash(byte: u8, before: Option<char>, after: &str, surroundings: Surroundings) -> bool {
+fn needs_backslash(
+    byte: u8,
+    before: impl Fn() -> Option<char>,
+    after: &str,
+    surroundings: Surroundings,
+) -> bool {
     let next = after.chars().next();
     // What begins a piece of a cell may stand behind a `<br>`.
-    let space_before = before.map_or(!surroundings.in_cell, is_space);
+    let space_before = || before().map_or(!surroundings.in_cell, is_space);
     // White space that ends a text does not count: a delimiter can come before it.
-    let space_after = next == Some(' ') && after.chars().nth(1).is_some_and(|c| !c.is_whitespace());
+    let space_after = || next == Some(' ') && after.chars().nth(1).is_some_and(|c| !c.is_whitespace());
     match byte {
+        b'|' => surroundings.in_cell,
         b'`' => true,
-        b'\\' => !space_after && !next.is_some_and(is_of_word),
+        b'\\' => !space_after() && !next.is_some_and(is_of_word),
         // A mark of emphasis between spaces opens and closes nothing.
-        b'*' => !(space_before && space_after),
+        b'*' => !(space_after() && space_before()),
         // The converter never writes `_` as a mark, so an opening one finds no partner if closing ones are escaped.
-        b'_' => !(next.is_some_and(is_of_word) || (space_before && space_after)),
-        b'~' => surroundings.in_strike || !(space_before && next.is_some_and(is_of_word)),
+        b'_' => !(next.is_some_and(is_of_word) || (space_after() && space_before())),
+        b'~' => surroundings.in_strike || !(next.is_some_and(is_of_word) && space_before()),
         b'<' => {
             let begins_tag = match next {
                 Some('/') => after.chars().nth(1).is_none_or(|c| c.is_ascii_alphabetic()),
@@ -83,10 +84,9 @@ fn needs_backslash(byte: u8, before: Option<char>, after: &str, surroundings: Su
             begins_tag || is_mail_address(after)
         }
         b'&' => next.is_none() || entities::looks_like_reference(after),
-        b'[' => surroundings.in_link || before == Some('!'),
+        b'[' => surroundings.in_link || before() == Some('!'),
         // Outside of a link a bracket only matters where a target, a label or a definition follows.
         b']' => surroundings.in_link || next.is_none_or(|c| matches!(c, '(' | '[' | ':')),
-        b'|' => surroundings.in_cell,
         _ => false,
     }
 }

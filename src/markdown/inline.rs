@@ -6,7 +6,9 @@
 
 use std::ops::Range;
 
+use super::bytes::{self, DESTINATION, FOLDED, SPECIAL};
 use super::escape::{self, Surroundings};
+use super::targets;
 
 /// A hard line break in the buffer.
 const HARD_BREAK: &str = "\\\n";
@@ -135,6 +137,7 @@ impl Inline {
         self.code_depth > 0
     }
 
+    #[inline]
     fn write_code(&mut self) {
         if !self.code.is_empty() {
             self.write_waiting_code();
@@ -538,8 +541,11 @@ impl Inline {
                 self.text.replace_range(start..end, &format!("<{target}>"));
             }
             Some(target) => {
-                let destination = destination(target, self.in_cell);
-                self.text.insert_str(end, &format!("]({destination})"));
+                let after = self.text.split_off(end);
+                self.text.push_str("](");
+                push_destination(&mut self.text, target, self.in_cell);
+                self.text.push(')');
+                self.text.push_str(&after);
             }
             None => self.remove_brackets(start, end),
         }
@@ -638,60 +644,27 @@ pub(super) fn shows_nothing(c: char) -> bool {
     is_invisible_control(c) && !is_white_space(c)
 }
 
-/// What a byte of text is to [`Inline::push_text`].
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Written as it stands, or a part of a longer character that is.
-    Plain,
-    /// May need a backslash.
-    Special,
-    Space,
-    /// Folded: other white space, and what shows nothing.
-    Control,
-    /// Begins U+0080 to U+00BF, of which some are folded.
-    Latin,
-}
-
-#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it")]
-static KINDS: [Kind; 256] = {
-    let mut kinds = [Kind::Plain; 256];
-    let mut byte = 0;
-    while byte < 0x80 {
-        kinds[byte as usize] = match byte {
-            b' ' => Kind::Space,
-            0..0x20 | 0x7f => Kind::Control,
-            _ if escape::is_special(byte) => Kind::Special,
-            _ => Kind::Plain,
-        };
-        byte += 1;
-    }
-    kinds[0xc2] = Kind::Latin;
-    kinds
-};
-
-fn kind(byte: u8) -> Kind {
-    KINDS.get(usize::from(byte)).copied().unwrap_or(Kind::Plain)
-}
-
 /// Whether the second byte of U+0080 to U+00BF is that of one that is folded: a control character or the no-break space.
 fn is_folded_latin(second: Option<&u8>) -> bool {
     second.is_some_and(|second| matches!(second, 0x80..=0xa0) && *second != 0x85)
+}
+
+/// Whether the character at `at` is folded.
+fn is_folded_at(bytes: &[u8], at: usize) -> bool {
+    match bytes.get(at) {
+        Some(0xc2) => is_folded_latin(bytes.get(at + 1)),
+        Some(&byte) => bytes::is(byte, FOLDED),
+        None => false,
+    }
 }
 
 /// How long the beginning of the text is that is folded, and whether there is white space in it.
 fn folded_start(text: &str) -> (usize, bool) {
     let bytes = text.as_bytes();
     let (mut at, mut has_space) = (0, false);
-    while let Some(&byte) = bytes.get(at) {
-        match kind(byte) {
-            Kind::Space => has_space = true,
-            Kind::Control => has_space |= matches!(byte, b'\t' | b'\n' | b'\r' | b'\x0c'),
-            Kind::Latin if is_folded_latin(bytes.get(at + 1)) => {
-                at += 1;
-                has_space |= bytes.get(at) == Some(&0xa0);
-            }
-            Kind::Plain | Kind::Special | Kind::Latin => break,
-        }
+    while is_folded_at(bytes, at) {
+        at += usize::from(bytes.get(at) == Some(&0xc2));
+        has_space |= matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r' | b'\x0c' | 0xa0));
         at += 1;
     }
     (at, has_space)
@@ -702,21 +675,49 @@ fn folded_start(text: &str) -> (usize, bool) {
 fn stretch_end(text: &str) -> (usize, bool) {
     let bytes = text.as_bytes();
     let (mut at, mut has_special) = (0, false);
-    while let Some(&byte) = bytes.get(at) {
-        match kind(byte) {
-            Kind::Plain => {}
-            Kind::Special => has_special = true,
-            Kind::Space => match bytes.get(at + 1).map(|&next| kind(next)) {
-                Some(Kind::Plain | Kind::Special) => {}
-                Some(Kind::Latin) if !is_folded_latin(bytes.get(at + 2)) => {}
-                _ => break,
-            },
-            Kind::Latin if !is_folded_latin(bytes.get(at + 1)) => {}
-            Kind::Control | Kind::Latin => break,
+    loop {
+        at += plain_length(bytes.get(at..).unwrap_or_default());
+        let looked_at = at + PLAIN_STEP;
+        while at < looked_at {
+            let Some(&byte) = bytes.get(at) else { return (at, has_special) };
+            if bytes::is(byte, FOLDED | SPECIAL) {
+                let stays = match byte {
+                    b' ' => at + 1 < bytes.len() && !is_folded_at(bytes, at + 1),
+                    _ => !is_folded_at(bytes, at),
+                };
+                if !stays {
+                    return (at, has_special);
+                }
+                has_special |= bytes::is(byte, SPECIAL);
+            }
+            at += 1;
         }
-        at += 1;
     }
-    (at, has_special)
+}
+
+/// How many bytes [`plain_length`] looks at in one step.
+const PLAIN_STEP: usize = 16;
+
+/// How many bytes at the beginning surely stay as they are, in whole steps: what is neither folded nor special, and
+/// single spaces.
+fn plain_length(bytes: &[u8]) -> usize {
+    let mut length = 0;
+    while let Some((step, next)) = bytes.get(length..).and_then(|rest| {
+        Some((rest.first_chunk::<PLAIN_STEP>()?, rest.get(1..)?.first_chunk::<PLAIN_STEP>()?))
+    }) {
+        // Without a branch for each byte, so that the compiler looks at all of them at once.
+        let mut other = false;
+        for (&byte, &next) in step.iter().zip(next) {
+            other |= (byte < b' ') | (byte == 0xc2) | (byte == b'&') | (byte == b'*') | (byte == b'<');
+            other |= (byte.wrapping_sub(b'[') <= b'`' - b'[') | (byte.wrapping_sub(b'|') <= 0x7f - b'|');
+            other |= (byte == b' ') & ((next <= b' ') | (next == 0x7f) | (next == 0xc2));
+        }
+        if other {
+            break;
+        }
+        length += PLAIN_STEP;
+    }
+    length
 }
 
 /// Surely punctuation for every Markdown reader.
@@ -751,29 +752,30 @@ fn is_autolink(target: &str) -> bool {
         })
 }
 
-/// A link destination: what would end it or be read as markup is escaped or percent-encoded.
-pub(super) fn destination(target: &str, in_cell: bool) -> String {
-    let mut written = String::with_capacity(target.len() + 8);
-    for (at, c) in target.char_indices() {
+/// Appends a link destination: what would end it or be read as markup is escaped or percent-encoded.
+pub(super) fn push_destination(written: &mut String, target: &str, in_cell: bool) {
+    let mut rest = target;
+    while let Some(at) = bytes::find(rest.as_bytes(), 0, DESTINATION) {
+        let (head, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        written.push_str(head);
+        let Some(c) = tail.chars().next() else { return };
+        rest = tail.get(c.len_utf8()..).unwrap_or_default();
         match c {
             '(' | ')' | '\\' => written.extend(['\\', c]),
             '<' => written.push_str("%3C"),
             '>' => written.push_str("%3E"),
             '`' => written.push_str("%60"),
             '|' if in_cell => written.push_str("%7C"),
-            '&' if super::entities::looks_like_reference(target.get(at + 1..).unwrap_or_default()) => {
-                written.push_str("&amp;");
-            }
+            '&' if super::entities::looks_like_reference(rest) => written.push_str("&amp;"),
             c if c.is_whitespace() || c.is_control() => {
-                let mut bytes = [0; 4];
-                for byte in c.encode_utf8(&mut bytes).bytes() {
-                    written.push_str(&format!("%{byte:02X}"));
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    targets::push_percent(written, byte);
                 }
             }
             c => written.push(c),
         }
     }
-    written
+    written.push_str(rest);
 }
 
 /// A code span: fenced by one backtick more than it holds. The code shows something and does not end with a space.

@@ -9,6 +9,7 @@
 //! time and output are linear in the input, whatever it is; nothing is an error.
 
 mod blocks;
+mod bytes;
 mod converter;
 mod elements;
 mod emoji;

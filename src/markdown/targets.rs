@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::Page;
+use super::bytes::{self, SEGMENT};
 use super::elements::Resource;
 use super::entities::decode;
 use super::tokenizer::Tag;
@@ -273,7 +274,7 @@ pub(super) fn encoded(segment: &str) -> String {
 /// Appends a percent-encoded path segment, with `space` for a space.
 fn push_encoded(text: &mut String, segment: &str, space: &str) {
     let mut rest = segment;
-    while let Some(at) = rest.bytes().position(|byte| !is_unreserved(byte)) {
+    while let Some(at) = bytes::find(rest.as_bytes(), 0, SEGMENT) {
         // Every byte of a longer character is encoded, so a piece that stays ends between two characters.
         text.push_str(rest.get(..at).unwrap_or_default());
         let after = rest.get(at..).unwrap_or_default();
@@ -284,17 +285,16 @@ fn push_encoded(text: &mut String, segment: &str, space: &str) {
             continue;
         }
         for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-            text.push('%');
-            text.extend([byte >> 4, byte & 15].map(hexadecimal));
+            push_percent(text, byte);
         }
     }
     text.push_str(rest);
 }
 
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':')
-}
-
-fn hexadecimal(digit: u8) -> char {
-    char::from(if digit < 10 { b'0' + digit } else { b'A' + digit - 10 })
+/// Appends a percent-encoded byte.
+pub(super) fn push_percent(text: &mut String, byte: u8) {
+    let digit = |digit: u8| char::from(if digit < 10 { b'0' + digit } else { b'A' + digit - 10 });
+    text.push('%');
+    text.push(digit(byte >> 4));
+    text.push(digit(byte & 15));
 }

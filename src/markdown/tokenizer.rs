@@ -5,7 +5,9 @@
 //! a tag that never ends is text, attributes may lack quotes. It borrows from the input, allocates nothing, and looks
 //! at each byte a bounded number of times: a search that failed once is not made again further on.
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memmem, memrchr};
+
+use super::bytes::{self, ATTRIBUTE_END, NAME_END, SPACE, TAG_STOP};
 
 /// A piece of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +54,8 @@ impl<'a> Iterator for Attributes<'a> {
 
     fn next(&mut self) -> Option<(&'a str, &'a str)> {
         let bytes = self.rest.as_bytes();
-        let start = bytes.iter().position(|&byte| !byte.is_ascii_whitespace() && byte != b'/')?;
-        let name = bytes.get(start + 1..)?;
-        let length = name.iter().position(|&byte| byte == b'=' || byte.is_ascii_whitespace());
-        let end = length.map_or(bytes.len(), |length| start + 1 + length);
+        let start = bytes.iter().position(|&byte| byte != b'/' && !bytes::is(byte, SPACE))?;
+        let end = bytes::find(bytes, start + 1, ATTRIBUTE_END).unwrap_or(bytes.len());
         let (found, after) = (self.rest.get(start..end)?, self.rest.get(end..)?);
         let Some(value) = after.strip_prefix('=').or_else(|| after.trim_start().strip_prefix('=')) else {
             self.rest = after;
@@ -70,7 +70,7 @@ impl<'a> Iterator for Attributes<'a> {
                     None => (inner, ""),
                 }
             }
-            _ => value.split_at(value.find(|c: char| c.is_ascii_whitespace()).unwrap_or(value.len())),
+            _ => value.split_at_checked(bytes::find(value.as_bytes(), 0, SPACE).unwrap_or(value.len()))?,
         };
         self.rest = after;
         Some((found, value))
@@ -86,13 +86,24 @@ pub(super) struct Tokenizer<'a> {
     no_more: [bool; 3],
     /// The same of the end of a comment.
     no_more_comments: bool,
-    /// Markup behind the text that was given last.
-    ahead: Option<(Option<Token<'a>>, usize)>,
+    /// Where the last `>` stands.
+    last_close: Option<usize>,
+    /// The start tag behind the text that was given last.
+    ahead: Option<Extent>,
+}
+
+/// Where the parts of a start tag are.
+#[derive(Clone, Copy)]
+struct Extent {
+    name_end: usize,
+    /// Its `>`.
+    close: usize,
 }
 
 impl<'a> Tokenizer<'a> {
     pub(super) fn new(input: &'a str) -> Self {
-        Self { input, at: 0, no_more: [false; 3], no_more_comments: false, ahead: None }
+        let last_close = memrchr(b'>', input.as_bytes());
+        Self { input, at: 0, no_more: [false; 3], no_more_comments: false, last_close, ahead: None }
     }
 
     fn slice(&self, from: usize, to: usize) -> &'a str {
@@ -121,8 +132,7 @@ impl<'a> Tokenizer<'a> {
         let bytes = self.input.as_bytes();
         let mut at = from;
         loop {
-            let found = bytes.get(at..)?.iter().position(|byte| matches!(byte, b'>' | b'"' | b'\''));
-            let Some(found) = found.map(|offset| at + offset) else {
+            let Some(found) = bytes::find(bytes, at, TAG_STOP) else {
                 self.no_more[0] = true;
                 return None;
             };
@@ -142,86 +152,133 @@ impl<'a> Tokenizer<'a> {
         }
     }
 
-    /// Reads the markup at a `<`; none if it is text after all. Some(None) is markup that shows nothing.
-    fn markup(&mut self, at: usize) -> Option<(Option<Token<'a>>, usize)> {
+    /// Goes past the end tag of that name if it comes next and is written as it mostly is.
+    #[inline]
+    pub(super) fn skip_end(&mut self, name: &str) -> bool {
+        let rest = self.input.as_bytes().get(self.at..).unwrap_or_default();
+        let Some(rest) = rest.strip_prefix(b"</") else { return false };
+        let is_end =
+            rest.get(name.len()) == Some(&b'>') && rest.starts_with(name.as_bytes()) && !self.no_more[0];
+        if is_end {
+            self.at += name.len() + 3;
+        }
+        is_end
+    }
+
+    /// Whether a `<` begins markup. What is found out of a start tag is kept for reading it.
+    fn begins_markup(&mut self, at: usize) -> bool {
         let bytes = self.input.as_bytes();
-        let first = *bytes.get(at + 1)?;
-        if first == b'!' {
-            return Some(self.declaration(at));
-        }
-        if self.no_more[0] {
-            return None;
-        }
-        match first {
-            b'/' => {
-                if !bytes.get(at + 2)?.is_ascii_alphabetic() {
-                    return None;
-                }
-                let length = bytes.get(at + 2..)?.iter().position(|&byte| ends_name(byte));
-                let end = length.map_or(bytes.len(), |length| at + 2 + length);
-                let close = if bytes.get(end) == Some(&b'>') { end } else { self.find(b'>', end)? };
-                Some((Some(Token::End(self.slice(at + 2, end))), close + 1))
+        let has_close = !self.no_more[0] && self.last_close.is_some_and(|last| last > at);
+        match bytes.get(at + 1) {
+            Some(b'!') => true,
+            Some(b'/') => has_close && bytes.get(at + 2).is_some_and(u8::is_ascii_alphabetic),
+            Some(b'?') => has_close,
+            Some(first) if has_close && first.is_ascii_alphabetic() => {
+                self.ahead = self.start_tag(at + 1);
+                self.ahead.is_some()
             }
-            b'?' => {
-                let close = self.find(b'>', at + 2)?;
-                Some((None, close + 1))
-            }
-            _ if first.is_ascii_alphabetic() => {
-                let start = at + 1;
-                let stops = |&byte: &u8| ends_name(byte) || byte == b'=';
-                let Some(length) = bytes.get(start..)?.iter().position(stops) else {
-                    self.no_more[0] = true;
-                    return None;
-                };
-                let mut end = start + length;
-                if bytes.get(end) == Some(&b'>') {
-                    let name = self.slice(start, end);
-                    return Some((Some(Token::Start(Tag { name, empty: false, attributes: "" })), end + 1));
-                }
-                let close = self.tag_end(end)?;
-                let inside = self.slice(start, close);
-                if bytes.get(end) == Some(&b'=') {
-                    let space = inside.bytes().position(|byte| byte.is_ascii_whitespace() || byte == b'/');
-                    end = space.map_or(close, |length| start + length);
-                }
-                let (close_inside, empty) = match inside.strip_suffix('/') {
-                    Some(inside) if !ends_in_bare_value(inside) => (close - 1, true),
-                    _ => (close, false),
-                };
-                let name = self.slice(start, end);
-                let tag = Tag { name, empty, attributes: self.slice(end, close_inside) };
-                Some((Some(Token::Start(tag)), close + 1))
-            }
-            _ => None,
+            _ => false,
         }
     }
 
-    fn declaration(&mut self, at: usize) -> (Option<Token<'a>>, usize) {
+    /// Finds the parts of a start tag whose name begins at `start`; none if it is text after all.
+    #[inline]
+    fn start_tag(&mut self, start: usize) -> Option<Extent> {
+        let bytes = self.input.as_bytes();
+        let name_end = bytes::find(bytes, start, NAME_END)?;
+        if bytes.get(name_end) == Some(&b'>') {
+            return Some(Extent { name_end, close: name_end });
+        }
+        let close = self.tag_end(name_end)?;
+        if bytes.get(name_end) != Some(&b'=') {
+            return Some(Extent { name_end, close });
+        }
+        let length = bytes.get(start..close)?.iter().position(|&byte| byte == b'/' || bytes::is(byte, SPACE));
+        Some(Extent { name_end: length.map_or(close, |length| start + length), close })
+    }
+
+    /// Reads the markup at a `<`; none if it shows nothing.
+    #[inline]
+    fn markup(&mut self, at: usize) -> Option<Token<'a>> {
+        let bytes = self.input.as_bytes();
+        if let Some(Extent { name_end, close }) = self.ahead.take() {
+            self.at = close + 1;
+            let name = self.slice(at + 1, name_end);
+            if name_end == close {
+                return Some(Token::Start(Tag { name, empty: false, attributes: "" }));
+            }
+            let empty =
+                bytes.get(close - 1) == Some(&b'/') && !ends_in_bare_value(self.slice(at + 1, close - 1));
+            let attributes = self.slice(name_end, close - usize::from(empty));
+            return Some(Token::Start(Tag { name, empty, attributes }));
+        }
+        match bytes.get(at + 1) {
+            Some(b'!') => self.declaration(at),
+            Some(b'/') => {
+                let name = bytes.get(at + 2..)?;
+                let length =
+                    name.iter().position(|&byte| matches!(byte, b'>' | b'/') || bytes::is(byte, SPACE))?;
+                let end = at + 2 + length;
+                self.at = self.find(b'>', end).map_or(bytes.len(), |close| close + 1);
+                Some(Token::End(self.slice(at + 2, end)))
+            }
+            _ => {
+                self.at = self.find(b'>', at).map_or(bytes.len(), |close| close + 1);
+                None
+            }
+        }
+    }
+
+    fn declaration(&mut self, at: usize) -> Option<Token<'a>> {
         const CDATA: &str = "<![CDATA[";
         let rest = self.slice(at, self.input.len());
-        if rest.starts_with(CDATA) {
-            let start = at + CDATA.len();
-            let text = self.slice(start, self.input.len());
+        if let Some(text) = rest.strip_prefix(CDATA) {
             let length = memmem::find(text.as_bytes(), b"]]>");
+            let start = at + CDATA.len();
             let end = length.map_or(self.input.len(), |length| start + length);
-            return (Some(Token::Cdata(self.slice(start, end))), length.map_or(end, |_| end + 3));
+            self.at = length.map_or(end, |_| end + 3);
+            return Some(Token::Cdata(self.slice(start, end)));
         }
         if rest.starts_with("<!--") {
             let end = if self.no_more_comments { None } else { memmem::find(rest.as_bytes(), b"-->") };
             self.no_more_comments |= end.is_none();
             // Nothing that follows may be lost to a comment that never ends.
-            return (None, end.map_or(at + 4, |end| at + end + 3));
+            self.at = end.map_or(at + 4, |end| at + end + 3);
+            return None;
         }
-        match self.find(b'>', at) {
-            Some(close) => (None, close + 1),
-            None => (Some(Token::Text(self.slice(at, at + 2))), at + 2),
+        let close = self.find(b'>', at);
+        self.at = close.map_or(at + 2, |close| close + 1);
+        close.is_none().then(|| Token::Text(self.slice(at, at + 2)))
+    }
+
+    /// The next token. The one caller for whom each token counts has it in place.
+    #[inline(always)]
+    pub(super) fn advance(&mut self) -> Option<Token<'a>> {
+        let bytes = self.input.as_bytes();
+        loop {
+            let start = self.at;
+            let mut from = start;
+            if *bytes.get(start)? == b'<' {
+                if self.ahead.is_some() || self.begins_markup(start) {
+                    match self.markup(start) {
+                        None => continue,
+                        token => return token,
+                    }
+                }
+                from += 1;
+            }
+            self.at = loop {
+                let Some(at) = memchr(b'<', bytes.get(from..)?).map(|offset| from + offset) else {
+                    break bytes.len();
+                };
+                if self.begins_markup(at) {
+                    break at;
+                }
+                from = at + 1;
+            };
+            return Some(Token::Text(self.slice(start, self.at)));
         }
     }
-}
-
-/// Whether the byte ends the name of a tag.
-fn ends_name(byte: u8) -> bool {
-    matches!(byte, b'>' | b'/' | b' ' | b'\n' | b'\t' | b'\r' | b'\x0c')
 }
 
 /// Whether the tag ends in the value of an attribute without quotes, which goes on up to the `>`: `<a href=x/>`.
@@ -236,39 +293,7 @@ impl<'a> Iterator for Tokenizer<'a> {
     type Item = Token<'a>;
 
     fn next(&mut self) -> Option<Token<'a>> {
-        loop {
-            if let Some((token, end)) = self.ahead.take() {
-                self.at = end;
-                if token.is_some() {
-                    return token;
-                }
-            }
-            let (start, bytes) = (self.at, self.input.as_bytes());
-            let mut from = start;
-            if *bytes.get(start)? == b'<' {
-                if let Some((token, end)) = self.markup(start) {
-                    self.at = end;
-                    if token.is_some() {
-                        return token;
-                    }
-                    continue;
-                }
-                from += 1;
-            }
-            loop {
-                let Some(at) = memchr(b'<', bytes.get(from..)?).map(|offset| from + offset) else {
-                    self.at = bytes.len();
-                    break;
-                };
-                self.ahead = self.markup(at);
-                if self.ahead.is_some() {
-                    self.at = at;
-                    break;
-                }
-                from = at + 1;
-            }
-            return Some(Token::Text(self.slice(start, self.at)));
-        }
+        self.advance()
     }
 }
 

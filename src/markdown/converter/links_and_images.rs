@@ -160,7 +160,7 @@ impl<'a> Converter<'a> {
             escape::Surroundings { before: Some('['), in_link: true, in_strike: true, in_cell };
         let _ = escape::push(&mut markdown, &alt, surroundings);
         markdown.push_str("](");
-        markdown.push_str(&inline::destination(address, in_cell));
+        inline::push_destination(&mut markdown, address, in_cell);
         markdown.push(')');
         self.level().inline.push_markdown(&markdown);
     }
