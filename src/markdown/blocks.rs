@@ -10,26 +10,29 @@ use super::inline::{code_span, shows_nothing};
 /// Deeper quotes and lists are written at this depth: each level adds to every line, and output has to stay linear.
 const DEEPEST: usize = 24;
 
+/// By how much the widest marker, `999999999. `, is wider than a bullet.
+const WIDER: &str = "         ";
+
 /// What the lines of a block are indented with.
 #[derive(Debug)]
 struct Container {
     /// Before the first line; taken by it. As long as it waits, the container has left no trace.
     first: Option<Marker>,
-    /// The box of a task, behind `first`: only a paragraph can carry it.
-    task_box: &'static str,
+    /// Whether it is a done or an open task, whose box stands behind `first`: only a paragraph can carry it.
+    task: Option<bool>,
     /// The line of an alert, before the first block.
     alert: Option<&'static str>,
     /// Whether it follows what is before it without a blank line.
     tight: bool,
     /// By how many spaces an item's marker is wider than a bullet.
-    wider: usize,
+    wider: u8,
     /// Whether the container holds a block already.
     filled: bool,
     kind: ContainerKind,
     /// The list that it is an item of.
-    list: Option<usize>,
+    list: Option<u32>,
     /// The list whose item ended last in this container, if nothing followed it.
-    item_ended: Option<usize>,
+    item_ended: Option<u32>,
     /// Whether that item was empty: it cannot be gone on with.
     item_was_empty: bool,
     /// The list that ended last in this container, if nothing followed it.
@@ -52,10 +55,11 @@ enum Marker {
 }
 
 impl Marker {
-    fn width(self) -> usize {
+    /// By how many spaces it is wider than a bullet.
+    fn wider(self) -> u8 {
         match self {
-            Self::Quote | Self::Bullet { .. } => 2,
-            Self::Number { number, .. } => number.checked_ilog10().map_or(1, |log| log as usize + 1) + 2,
+            Self::Quote | Self::Bullet { .. } => 0,
+            Self::Number { number, .. } => number.checked_ilog10().map_or(1, |log| log as u8 + 1),
         }
     }
 
@@ -87,11 +91,12 @@ pub(super) struct List {
     /// The number of the next item; none for bullets.
     pub(super) number: Option<u32>,
     alternate: bool,
-    pub(super) items: u32,
-    /// How far the content of the last item is indented.
-    width: usize,
+    /// How many items have begun, up to 255.
+    pub(super) items: u8,
+    /// By how much the content of the last item is indented further than that of a bullet.
+    wider: u8,
     /// Tells it from the other lists of the page.
-    id: usize,
+    id: u32,
 }
 
 /// Where blocks go.
@@ -106,7 +111,7 @@ pub(super) struct Blocks {
     /// How many there were in all.
     flattened: usize,
     /// How many lists have begun.
-    lists: usize,
+    lists: u32,
     /// Whether the last block was a paragraph in an item, which a tight list may follow without a blank line.
     after_paragraph: bool,
 }
@@ -175,6 +180,11 @@ impl Blocks {
     }
 
     fn paragraph_line(&mut self, line: &str) {
+        if line.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            self.text.push_str(line);
+            self.text.push('\n');
+            return;
+        }
         let line = line.trim_start_matches(' ');
         match escape::line_start(line).and_then(|at| line.split_at_checked(at)) {
             Some((head, tail)) => {
@@ -316,8 +326,8 @@ impl Blocks {
         let last = self.containers.last().and_then(|container| container.last_list);
         // Two lists in a row would become one: the second takes the other marker.
         let alternate = last.is_some_and(|last| last.ordered == start.is_some() && !last.alternate);
-        self.lists += 1;
-        List { number: start, alternate, items: 0, width: 0, id: self.lists }
+        self.lists = self.lists.wrapping_add(1);
+        List { number: start, alternate, items: 0, wider: 0, id: self.lists }
     }
 
     /// A list ends.
@@ -342,7 +352,7 @@ impl Blocks {
             }
             None => Marker::Bullet { alternate },
         };
-        list.width = marker.width();
+        list.wider = marker.wider();
         // Between items, and between an item's own text and its list, there is no blank line; a numbered list that
         // does not begin with 1 needs one behind a paragraph.
         let starts_at_one = list.number.is_none_or(|next| next == 2);
@@ -351,14 +361,10 @@ impl Blocks {
         let follows_item =
             list.items > 1 && self.containers.last().is_some_and(|c| c.item_ended == Some(list.id));
         let tight = follows_item || (parent_is_item && self.after_paragraph && starts_at_one);
-        let mut container = Container::new(ContainerKind::Item, Some(marker), list.width.saturating_sub(2));
+        let mut container = Container::new(ContainerKind::Item, Some(marker), list.wider);
         container.tight = tight;
         container.list = Some(list.id);
-        container.task_box = match task {
-            Some(true) => "[x] ",
-            Some(false) => "[ ] ",
-            None => "",
-        };
+        container.task = task;
         self.push(container);
     }
 
@@ -372,7 +378,7 @@ impl Blocks {
         {
             return false;
         }
-        let mut container = Container::new(ContainerKind::Item, None, list.width.saturating_sub(2));
+        let mut container = Container::new(ContainerKind::Item, None, list.wider);
         container.filled = true;
         container.list = Some(list.id);
         self.push(container);
@@ -401,6 +407,14 @@ impl Blocks {
             }
             return;
         }
+        if let [document] = self.containers.as_mut_slice() {
+            if document.filled {
+                self.text.push('\n');
+            }
+            document.has_block();
+            self.after_paragraph = false;
+            return;
+        }
         self.separate();
         // An alert has a line of its own; nothing but the document is around it.
         if let Some(alert) = self.containers.get_mut(1).and_then(|container| container.alert.take()) {
@@ -412,12 +426,14 @@ impl Blocks {
         let begins = self.containers.last().is_some_and(|container| container.first.is_some());
         self.line_prefix(false);
         if let Some(container) = self.containers.last().filter(|_| begins && is_paragraph) {
-            self.text.push_str(container.task_box);
+            match container.task {
+                Some(true) => self.text.push_str("[x] "),
+                Some(false) => self.text.push_str("[ ] "),
+                None => {}
+            }
         }
         for container in &mut self.containers {
-            container.filled = true;
-            container.item_ended = None;
-            container.last_list = None;
+            container.has_block();
         }
         self.after_paragraph = false;
     }
@@ -450,7 +466,7 @@ impl Blocks {
                 Some(first) => first.push(&mut self.text),
                 None => {
                     self.text.push_str(container.kind.rest());
-                    self.text.extend(std::iter::repeat_n(' ', container.wider));
+                    self.text.push_str(WIDER.get(..usize::from(container.wider)).unwrap_or(WIDER));
                 }
             }
         }
@@ -494,10 +510,10 @@ impl ContainerKind {
 }
 
 impl Container {
-    fn new(kind: ContainerKind, first: Option<Marker>, wider: usize) -> Self {
+    fn new(kind: ContainerKind, first: Option<Marker>, wider: u8) -> Self {
         Self {
             first,
-            task_box: "",
+            task: None,
             alert: None,
             tight: false,
             wider,
@@ -508,5 +524,10 @@ impl Container {
             item_was_empty: false,
             last_list: None,
         }
+    }
+
+    /// A block begins inside of it.
+    fn has_block(&mut self) {
+        (self.filled, self.item_ended, self.last_list) = (true, None, None);
     }
 }

@@ -67,3 +67,15 @@ pub(super) fn find(bytes: &[u8], from: usize, classes: u8) -> Option<usize> {
     let rest = bytes.get(from..)?;
     rest.iter().position(|&byte| is(byte, classes)).map(|at| from + at)
 }
+
+/// Whether the two are equal. Names are short: without a call, eight bytes at a time.
+pub(super) fn equal(left: &[u8], right: &[u8]) -> bool {
+    let ((left_words, left), (right_words, right)) = (left.as_chunks::<8>(), right.as_chunks::<8>());
+    left_words.len() == right_words.len()
+        && left.len() == right.len()
+        && left_words
+            .iter()
+            .zip(right_words)
+            .all(|(left, right)| u64::from_ne_bytes(*left) == u64::from_ne_bytes(*right))
+        && left.iter().zip(right).all(|(left, right)| left == right)
+}

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use memchr::memchr;
 
 use super::blocks::{Blocks, List};
-use super::elements::Element;
+use super::elements::{Element, Kind};
 use super::entities::{decode, push_decoded};
 use super::inline::{Inline, Mark};
 use super::macros::{self, Becomes};
@@ -34,32 +34,9 @@ const LEVELS_FLATTENED: &str = "levels of nesting flattened";
 
 /// An element that has not ended.
 struct Frame<'a> {
-    element: Element,
+    kind: Kind,
     name: &'a str,
     state: State<'a>,
-}
-
-impl Frame<'_> {
-    /// Whether what is inside of it is a document of its own, so that end tags of text do not reach beyond it.
-    fn is_scope(&self) -> bool {
-        matches!(
-            self.element,
-            Element::Cell
-                | Element::HeaderCell
-                | Element::RichTextBody
-                | Element::AdfContent
-                | Element::TaskBody
-        )
-    }
-
-    /// Whether it holds machine data as plain text and nothing else.
-    fn is_read_only(&self) -> bool {
-        match self.element {
-            Element::Parameter | Element::TaskStatus | Element::AdfAttribute => true,
-            Element::Hidden => matches!(self.name, "ac:task-id" | "ac:task-uuid" | "ac:placeholder"),
-            _ => false,
-        }
-    }
 }
 
 /// What an element keeps until it ends.
@@ -206,7 +183,7 @@ impl<'a> Converter<'a> {
             open_cells: 0,
             hidden: 0,
             capture: None,
-            decoded: String::new(),
+            decoded: String::with_capacity(256),
             tables: 0,
             spare_table: None,
             lines: String::new(),
@@ -335,7 +312,7 @@ impl<'a> Converter<'a> {
 
     /// Whether what begins now is a part of a line of text.
     fn in_text(&self) -> bool {
-        let innermost = self.stack.iter().rev().take(REACH).find_map(|frame| match frame.element {
+        let innermost = self.stack.iter().rev().take(REACH).find_map(|frame| match frame.kind.element {
             Element::Paragraph | Element::Heading(_) => Some(true),
             Element::Span
             | Element::Strong
@@ -353,28 +330,29 @@ impl<'a> Converter<'a> {
     }
 
     fn start(&mut self, tag: Tag<'a>) {
-        let element = Element::of(tag.name);
-        self.close_implied(element);
+        let kind = Kind::of(tag.name);
+        self.close_implied(kind);
         let state = if self.hidden > 0 {
-            if element == Element::Hidden {
+            if matches!(kind.element, Element::Hidden | Element::HiddenText) {
                 self.hidden += 1;
                 State::Hidden
             } else {
                 State::Inert
             }
         } else if self.capture.is_some() {
-            self.begin_captured(element, &tag)
+            self.begin_captured(kind.element, &tag)
         } else {
-            self.begin(element, tag)
+            self.begin(kind.element, tag)
         };
-        let frame = Frame { element, name: tag.name, state };
-        if tag.empty || element.is_void() {
-            self.close(frame);
+        // Twice, because a frame that is made for both is made elsewhere and copied.
+        if tag.empty || kind.is_void() {
+            self.close(Frame { kind, name: tag.name, state });
         } else {
-            self.stack.push(frame);
+            self.stack.push(Frame { kind, name: tag.name, state });
         }
     }
 
+    /// An end tag that may not be that of the innermost element.
     fn end(&mut self, name: &str) {
         if self.stack.last().is_some_and(|frame| frame.name == name) {
             if let Some(frame) = self.stack.pop() {
@@ -382,20 +360,20 @@ impl<'a> Converter<'a> {
             }
             return;
         }
+        let kind = Kind::of(name);
         // A paragraph that was opened outside of a cell or a macro's body is not ended by a stray tag inside of it.
-        let crosses = name.contains(':') || Element::of(name).is_table_part();
-        let open = |frame: &&Frame<'_>| crosses || !frame.is_scope();
+        let crosses = name.contains(':') || kind.is_table_part();
         let found = self
             .stack
             .iter()
             .rev()
             .take(REACH)
-            .take_while(open)
+            .take_while(|frame| crosses || !frame.kind.is_scope())
             .position(|frame| frame.name.eq_ignore_ascii_case(name));
         let Some(depth) = found else {
             // As a browser does: an end without a beginning is a line break, an empty paragraph or nothing.
             if self.hidden == 0 && self.capture.is_none() {
-                match Element::of(name) {
+                match kind.element {
                     Element::Break => self.level().inline.push_break(),
                     Element::Paragraph => self.flush(),
                     _ => {}
@@ -411,40 +389,45 @@ impl<'a> Converter<'a> {
     }
 
     /// Ends what an author may leave open: the item, cell or row before this one.
-    fn close_implied(&mut self, element: Element) {
+    fn close_implied(&mut self, kind: Kind) {
         // Text that is only read ends where something begins that cannot be a part of it.
-        while self.stack.last().is_some_and(|frame| frame.is_read_only() && !element.may_stand_in_parameter())
+        while let Some(frame) =
+            self.stack.pop_if(|frame| frame.kind.is_read_only() && !kind.may_stand_in_parameter())
         {
-            if let Some(frame) = self.stack.pop() {
-                self.close(frame);
-            }
+            self.close(frame);
         }
-        if self.capture.is_some() && self.hidden == 0 && !element.may_stand_in_preformatted() {
+        if self.capture.is_some() && self.hidden == 0 && !kind.may_stand_in_preformatted() {
             self.break_preformatted();
         }
+        if kind.ends_others() {
+            self.close_others(kind);
+        }
+    }
+
+    fn close_others(&mut self, kind: Kind) {
+        let element = kind.element;
         let (closes, within): (&[Element], &[Element]) = match element {
+            // `<p>a<p>b`: only a paragraph that directly holds this one, or a macro's body would lose its place.
+            Element::Paragraph => {
+                if let Some(frame) = self.stack.pop_if(|frame| frame.kind.element == element) {
+                    self.close(frame);
+                }
+                return;
+            }
             Element::Item => (&[Element::Item], &[Element::BulletList, Element::OrderedList]),
             Element::Cell | Element::HeaderCell => (&[Element::Cell, Element::HeaderCell], &[Element::Table]),
             Element::Row => (&[Element::Row], &[Element::Table]),
-            Element::Paragraph => (&[Element::Paragraph], &[]),
             // Links do not nest: as in a browser, the outer one ends where the inner one begins.
-            Element::Anchor | Element::Link => (&[Element::Anchor], &[]),
-            _ => return,
+            _ => (&[Element::Anchor], &[]),
         };
-        let open = match element {
-            // `<p>a<p>b`: only a paragraph that directly holds this one, or a macro's body would lose its place.
-            Element::Paragraph => {
-                self.stack.last().is_some_and(|frame| frame.element == element).then_some(0)
-            }
-            _ => self
-                .stack
-                .iter()
-                .rev()
-                .take(REACH)
-                .take_while(|frame| !within.contains(&frame.element))
-                .take_while(|frame| element.is_table_part() || !frame.is_scope())
-                .position(|frame| closes.contains(&frame.element)),
-        };
+        let open = self
+            .stack
+            .iter()
+            .rev()
+            .take(REACH)
+            .take_while(|frame| !within.contains(&frame.kind.element))
+            .take_while(|frame| kind.is_table_part() || !frame.kind.is_scope())
+            .position(|frame| closes.contains(&frame.kind.element));
         for _ in 0..open.map_or(0, |depth| depth + 1) {
             if let Some(frame) = self.stack.pop() {
                 self.close(frame);
@@ -471,7 +454,7 @@ impl<'a> Converter<'a> {
                 self.capture_text(Cow::Borrowed("\n"));
             }
             Element::Time => self.capture_text(decode(tag.attribute("datetime").unwrap_or_default())),
-            Element::Hidden => {
+            Element::Hidden | Element::HiddenText => {
                 self.hidden += 1;
                 return State::Hidden;
             }
@@ -688,7 +671,7 @@ impl<'a> Converter<'a> {
                     _ => {}
                 }
             }
-            Element::Hidden => {
+            Element::Hidden | Element::HiddenText => {
                 self.hidden += 1;
                 return State::Hidden;
             }
@@ -707,12 +690,12 @@ impl<'a> Converter<'a> {
             }
             State::Captured => {
                 let text = self.capture.take().unwrap_or_default();
-                self.captured(frame.element, frame.name, text);
+                self.captured(frame.kind.element, frame.name, text);
                 return;
             }
             _ => {}
         }
-        match (frame.element, frame.state) {
+        match (frame.kind.element, frame.state) {
             (Element::Strong, _) => self.level().inline.end(Mark::Strong),
             (Element::Emphasis, _) => self.level().inline.end(Mark::Emphasis),
             (_, State::Strike) => self.level().inline.end(Mark::Strike),
@@ -851,7 +834,7 @@ impl<'a> Converter<'a> {
     /// A table, a macro or the like begins inside of preformatted text: what comes before it is written, what follows
     /// is ordinary text.
     fn break_preformatted(&mut self) {
-        let broken = self.nearest(|frame| match (frame.element, &frame.state) {
+        let broken = self.nearest(|frame| match (frame.kind.element, &frame.state) {
             (Element::Preformatted, State::Captured) => {
                 frame.state = State::None;
                 Some(true)

@@ -109,7 +109,7 @@ struct OpenLink {
 
 impl Inline {
     pub(super) fn new(in_cell: bool) -> Self {
-        Self { in_cell, ..Self::default() }
+        Self { text: String::with_capacity(if in_cell { 128 } else { 1024 }), in_cell, ..Self::default() }
     }
 
     /// Whether nothing visible has been written.
@@ -595,12 +595,11 @@ impl Inline {
 
     /// Makes it as if it were new, with the room that it has.
     pub(super) fn reset(&mut self) {
-        let (mut text, mut marks, mut code) =
-            (std::mem::take(&mut self.text), std::mem::take(&mut self.marks), std::mem::take(&mut self.code));
-        text.clear();
-        marks.clear();
-        code.clear();
-        *self = Self { text, marks, code, ..Self::new(self.in_cell) };
+        self.text.clear();
+        self.marks.clear();
+        self.code.clear();
+        (self.space, self.undecided, self.link) = (false, false, None);
+        (self.code_depth, self.shown) = (0, 0);
     }
 
     /// Closes marks and a link that are open, and lets them wait for the next block.
@@ -698,26 +697,31 @@ fn stretch_end(text: &str) -> (usize, bool) {
 /// How many bytes [`plain_length`] looks at in one step.
 const PLAIN_STEP: usize = 16;
 
-/// How many bytes at the beginning surely stay as they are, in whole steps: what is neither folded nor special, and
-/// single spaces.
+/// How many bytes at the beginning surely stay as they are: what is neither folded nor special, and single spaces.
 fn plain_length(bytes: &[u8]) -> usize {
     let mut length = 0;
-    while let Some((step, next)) = bytes.get(length..).and_then(|rest| {
-        Some((rest.first_chunk::<PLAIN_STEP>()?, rest.get(1..)?.first_chunk::<PLAIN_STEP>()?))
-    }) {
-        // Without a branch for each byte, so that the compiler looks at all of them at once.
-        let mut other = false;
-        for (&byte, &next) in step.iter().zip(next) {
-            other |= (byte < b' ') | (byte == 0xc2) | (byte == b'&') | (byte == b'*') | (byte == b'<');
-            other |= (byte.wrapping_sub(b'[') <= b'`' - b'[') | (byte.wrapping_sub(b'|') <= 0x7f - b'|');
-            other |= (byte == b' ') & ((next <= b' ') | (next == 0x7f) | (next == 0xc2));
-        }
-        if other {
-            break;
+    while let Some(window) = bytes.get(length..).and_then(<[u8]>::first_chunk) {
+        if !is_plain(window) {
+            return length;
         }
         length += PLAIN_STEP;
     }
-    length
+    // What is left is shorter than a step: a step that ends with it looks at some bytes once more.
+    if bytes.last_chunk().is_some_and(is_plain) { bytes.len() - 1 } else { length }
+}
+
+/// Whether all bytes but the last surely stay as they are; the last one is looked at for the one before it.
+fn is_plain(window: &[u8; PLAIN_STEP + 1]) -> bool {
+    let [step @ .., _] = window;
+    let [_, next @ ..] = window;
+    // Without a branch for each byte, so that the compiler looks at all of them at once.
+    let mut other = false;
+    for (&byte, &next) in step.iter().zip(next) {
+        other |= (byte < b' ') | (byte == 0xc2) | (byte == b'&') | (byte == b'*') | (byte == b'<');
+        other |= (byte.wrapping_sub(b'[') <= b'`' - b'[') | (byte.wrapping_sub(b'|') <= 0x7f - b'|');
+        other |= (byte == b' ') & ((next <= b' ') | (next == 0x7f) | (next == 0xc2));
+    }
+    !other
 }
 
 /// Surely punctuation for every Markdown reader.

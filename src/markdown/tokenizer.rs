@@ -157,28 +157,30 @@ impl<'a> Tokenizer<'a> {
     pub(super) fn skip_end(&mut self, name: &str) -> bool {
         let rest = self.input.as_bytes().get(self.at..).unwrap_or_default();
         let Some(rest) = rest.strip_prefix(b"</") else { return false };
-        let is_end =
-            rest.get(name.len()) == Some(&b'>') && rest.starts_with(name.as_bytes()) && !self.no_more[0];
+        let Some((found, after)) = rest.split_at_checked(name.len()) else { return false };
+        let is_end = after.first() == Some(&b'>') && bytes::equal(found, name.as_bytes()) && !self.no_more[0];
         if is_end {
             self.at += name.len() + 3;
         }
         is_end
     }
 
+    #[inline(always)]
     /// Whether a `<` begins markup. What is found out of a start tag is kept for reading it.
     fn begins_markup(&mut self, at: usize) -> bool {
         let bytes = self.input.as_bytes();
         let has_close = !self.no_more[0] && self.last_close.is_some_and(|last| last > at);
-        match bytes.get(at + 1) {
-            Some(b'!') => true,
-            Some(b'/') => has_close && bytes.get(at + 2).is_some_and(u8::is_ascii_alphabetic),
-            Some(b'?') => has_close,
-            Some(first) if has_close && first.is_ascii_alphabetic() => {
+        let Some(&first) = bytes.get(at + 1) else { return false };
+        if first.is_ascii_alphabetic() {
+            if has_close {
                 self.ahead = self.start_tag(at + 1);
-                self.ahead.is_some()
             }
-            _ => false,
+            return self.ahead.is_some();
         }
+        if first == b'/' {
+            return has_close && bytes.get(at + 2).is_some_and(u8::is_ascii_alphabetic);
+        }
+        first == b'!' || (first == b'?' && has_close)
     }
 
     /// Finds the parts of a start tag whose name begins at `start`; none if it is text after all.
@@ -257,26 +259,28 @@ impl<'a> Tokenizer<'a> {
         let bytes = self.input.as_bytes();
         loop {
             let start = self.at;
-            let mut from = start;
-            if *bytes.get(start)? == b'<' {
-                if self.ahead.is_some() || self.begins_markup(start) {
-                    match self.markup(start) {
-                        None => continue,
-                        token => return token,
-                    }
+            let mut at = start;
+            let first = *bytes.get(start)?;
+            let mut may_begin = first == b'<';
+            let begins = loop {
+                if may_begin && (self.ahead.is_some() || self.begins_markup(at)) {
+                    break true;
                 }
-                from += 1;
-            }
-            self.at = loop {
-                let Some(at) = memchr(b'<', bytes.get(from..)?).map(|offset| from + offset) else {
-                    break bytes.len();
+                let from = at + usize::from(may_begin);
+                let Some(offset) = memchr(b'<', bytes.get(from..)?) else {
+                    at = bytes.len();
+                    break false;
                 };
-                if self.begins_markup(at) {
-                    break at;
-                }
-                from = at + 1;
+                at = from + offset;
+                may_begin = true;
             };
-            return Some(Token::Text(self.slice(start, self.at)));
+            if at > start || !begins {
+                self.at = at;
+                return Some(Token::Text(self.slice(start, at)));
+            }
+            if let Some(token) = self.markup(at) {
+                return Some(token);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Converter, ImageState, LinkState, REACH, State};
-use crate::markdown::elements::Element;
+use crate::markdown::elements::{Element, Kind};
 use crate::markdown::entities::decode;
 use crate::markdown::inline;
 use crate::markdown::targets::{self, Target};
@@ -22,7 +22,7 @@ fn target_behind_caption(tokens: Tokenizer<'_>) -> Target<'_> {
             Token::End("ac:image") => break,
             Token::End("ac:caption") => in_caption = false,
             Token::Start(tag) if !in_caption => {
-                if let Element::Resource(resource) = Element::of(tag.name) {
+                if let Element::Resource(resource) = Kind::of(tag.name).element {
                     target.add(resource, &tag);
                 }
             }
