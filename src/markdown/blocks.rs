@@ -158,16 +158,28 @@ impl Blocks {
         self.flattened
     }
 
-    /// A paragraph of escaped text; line breaks in it are hard ones.
-    pub(super) fn paragraph(&mut self, text: &str) {
-        if text.is_empty() {
+    /// A paragraph of one line of escaped text.
+    pub(super) fn paragraph(&mut self, line: &str) {
+        if line.is_empty() {
             return;
         }
         self.begin_block(true);
         if self.in_cell {
-            self.text.push_str(text);
+            self.text.push_str(line);
             return;
         }
+        debug_assert!(!line.contains('\n'), "{line:?} is no line");
+        self.paragraph_line(line);
+        self.after_paragraph = true;
+    }
+
+    /// A paragraph of escaped text with hard line breaks in it.
+    pub(super) fn broken_paragraph(&mut self, text: &str) {
+        if self.in_cell || text.is_empty() {
+            self.paragraph(text);
+            return;
+        }
+        self.begin_block(true);
         let mut rest = text;
         loop {
             let end = memchr(b'\n', rest.as_bytes());

@@ -2,24 +2,26 @@
 //! a jump that no processor foresees.
 
 /// White space between attributes.
-pub(super) const SPACE: u8 = 1;
+pub(super) const SPACE: u16 = 1;
 /// Ends the name of a tag, or stands in for one where it has an equals sign: `>`, `/`, `=` and white space.
-pub(super) const NAME_END: u8 = 1 << 1;
+pub(super) const NAME_END: u16 = 1 << 1;
 /// Ends a tag or may begin a value: `>` and quotes.
-pub(super) const TAG_STOP: u8 = 1 << 2;
+pub(super) const TAG_STOP: u16 = 1 << 2;
 /// Ends the name of an attribute: `=` and white space.
-pub(super) const ATTRIBUTE_END: u8 = 1 << 3;
+pub(super) const ATTRIBUTE_END: u16 = 1 << 3;
 /// May need a backslash in text.
-pub(super) const SPECIAL: u8 = 1 << 4;
+pub(super) const SPECIAL: u16 = 1 << 4;
 /// Is folded in text or may begin a character that is: a space, a control character, U+0080 to U+00BF.
-pub(super) const FOLDED: u8 = 1 << 5;
+pub(super) const FOLDED: u16 = 1 << 5;
 /// Is not written as it stands in a link's destination.
-pub(super) const DESTINATION: u8 = 1 << 6;
+pub(super) const DESTINATION: u16 = 1 << 6;
 /// Is percent-encoded in the segment of a path.
-pub(super) const SEGMENT: u8 = 1 << 7;
+pub(super) const SEGMENT: u16 = 1 << 7;
+/// Cannot stand in an address between angle brackets.
+pub(super) const NO_AUTOLINK: u16 = 1 << 8;
 
 #[expect(clippy::indexing_slicing, reason = "the compiler evaluates it")]
-static CLASSES: [u8; 256] = {
+static CLASSES: [u16; 256] = {
     let mut classes = [0; 256];
     let mut byte = 0_u8;
     loop {
@@ -49,6 +51,9 @@ static CLASSES: [u8; 256] = {
         if !byte.is_ascii_alphanumeric() && !matches!(byte, b'-' | b'.' | b'_' | b'~' | b':') {
             class |= SEGMENT;
         }
+        if !byte.is_ascii_graphic() || matches!(byte, b'<' | b'>' | b'[' | b']' | b'\\' | b'|' | b'`') {
+            class |= NO_AUTOLINK;
+        }
         classes[byte as usize] = class;
         if byte == u8::MAX {
             break classes;
@@ -58,12 +63,12 @@ static CLASSES: [u8; 256] = {
 };
 
 /// Whether the byte is of one of these classes.
-pub(super) fn is(byte: u8, classes: u8) -> bool {
+pub(super) fn is(byte: u8, classes: u16) -> bool {
     CLASSES.get(usize::from(byte)).is_some_and(|found| found & classes != 0)
 }
 
 /// Where the first byte of one of these classes stands, at `from` or behind it.
-pub(super) fn find(bytes: &[u8], from: usize, classes: u8) -> Option<usize> {
+pub(super) fn find(bytes: &[u8], from: usize, classes: u16) -> Option<usize> {
     let rest = bytes.get(from..)?;
     rest.iter().position(|&byte| is(byte, classes)).map(|at| from + at)
 }

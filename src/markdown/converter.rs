@@ -34,7 +34,7 @@ const LEVELS_FLATTENED: &str = "levels of nesting flattened";
 
 /// An element that has not ended.
 struct Frame<'a> {
-    kind: Kind,
+    kind: &'static Kind,
     name: &'a str,
     state: State<'a>,
 }
@@ -301,10 +301,12 @@ impl<'a> Converter<'a> {
         let is_empty = inline.is_empty();
         let target = if !is_empty && inline.link_has_text() { self.open_link_address() } else { None };
         let level = self.level();
+        let has_breaks = level.inline.has_breaks();
         let text = level.inline.finish(target.as_deref());
         match level.heading {
             _ if is_empty => {}
             Some(heading) => level.blocks.heading(heading, text),
+            None if has_breaks => level.blocks.broken_paragraph(text),
             None => level.blocks.paragraph(text),
         }
         level.inline.clear();
@@ -389,7 +391,7 @@ impl<'a> Converter<'a> {
     }
 
     /// Ends what an author may leave open: the item, cell or row before this one.
-    fn close_implied(&mut self, kind: Kind) {
+    fn close_implied(&mut self, kind: &Kind) {
         // Text that is only read ends where something begins that cannot be a part of it.
         while let Some(frame) =
             self.stack.pop_if(|frame| frame.kind.is_read_only() && !kind.may_stand_in_parameter())
@@ -404,7 +406,7 @@ impl<'a> Converter<'a> {
         }
     }
 
-    fn close_others(&mut self, kind: Kind) {
+    fn close_others(&mut self, kind: &Kind) {
         let element = kind.element;
         let (closes, within): (&[Element], &[Element]) = match element {
             // `<p>a<p>b`: only a paragraph that directly holds this one, or a macro's body would lose its place.
@@ -682,51 +684,39 @@ impl<'a> Converter<'a> {
 
     fn close(&mut self, frame: Frame<'a>) {
         match frame.state {
-            State::Inert => return,
-            State::Hidden => {
-                self.hidden = self.hidden.saturating_sub(1);
-                // The body of a hidden macro is hidden, and is its body all the same.
-                return;
-            }
+            State::None => self.close_plain(frame.kind.element),
+            State::Inert => {}
+            // The body of a hidden macro is hidden, and is its body all the same.
+            State::Hidden => self.hidden = self.hidden.saturating_sub(1),
             State::Captured => {
                 let text = self.capture.take().unwrap_or_default();
                 self.captured(frame.kind.element, frame.name, text);
-                return;
             }
-            _ => {}
-        }
-        match (frame.kind.element, frame.state) {
-            (Element::Strong, _) => self.level().inline.end(Mark::Strong),
-            (Element::Emphasis, _) => self.level().inline.end(Mark::Emphasis),
-            (_, State::Strike) => self.level().inline.end(Mark::Strike),
-            (_, State::Code) => self.level().inline.end_code(),
-            (Element::Heading(_), _) => {
-                self.flush();
-                self.level().heading = None;
-            }
-            (_, State::Container) => {
+            State::Strike => self.level().inline.end(Mark::Strike),
+            State::Code => self.level().inline.end_code(),
+            State::Container => {
                 self.flush();
                 self.level().blocks.end_container();
             }
-            (_, State::List(list)) => {
+            State::List(list) => {
                 self.flush();
                 self.level().blocks.end_list(list);
             }
-            (_, State::NestedList(list)) => {
+            State::NestedList(list) => {
                 self.flush();
                 self.level().blocks.end_list(list);
                 self.level().blocks.end_container();
             }
-            (_, State::Table(table)) => self.end_table(table),
-            (_, State::FlatTable) => {
+            State::Table(table) => self.end_table(table),
+            State::FlatTable => {
                 self.flush();
                 self.tables -= 1;
             }
-            (element, State::Cell(span)) => {
+            State::Cell(span) => {
                 self.flush();
                 self.open_cells = self.open_cells.saturating_sub(1);
                 let Some(level) = self.cells.get(self.open_cells) else { return };
-                let header = element == Element::HeaderCell;
+                let header = frame.kind.element == Element::HeaderCell;
                 let table =
                     self.stack.iter_mut().rev().take(REACH).find_map(|frame| match &mut frame.state {
                         State::Table(table) => Some(table),
@@ -736,8 +726,8 @@ impl<'a> Converter<'a> {
                     table.push_cell(level.blocks.text(), header, span);
                 }
             }
-            (_, State::Link(link)) => self.end_link(&link),
-            (_, State::Anchor(anchor)) => {
+            State::Link(link) => self.end_link(&link),
+            State::Anchor(anchor) => {
                 if !anchor.counts {
                     return;
                 }
@@ -747,8 +737,8 @@ impl<'a> Converter<'a> {
                 }
                 self.level().inline.end_link(address.as_deref());
             }
-            (_, State::Image(image)) if !image.written => self.show_image(&image),
-            (_, State::AdfNode(AdfNode::Panel(panel))) => {
+            State::Image(image) if !image.written => self.show_image(&image),
+            State::AdfNode(AdfNode::Panel(panel)) => {
                 self.nearest(|frame| match &mut frame.state {
                     State::Adf { panel: of_extension, .. } => {
                         *of_extension = Some(panel);
@@ -757,26 +747,35 @@ impl<'a> Converter<'a> {
                     _ => None,
                 });
             }
-            (_, State::Macro(state)) => self.end_macro(&state),
-            (_, State::Task { open, .. }) => {
+            State::Macro(state) => self.end_macro(&state),
+            State::Task { open, .. } => {
                 self.flush();
                 if open {
                     self.level().blocks.end_container();
                 }
             }
-            (
-                Element::Paragraph
-                | Element::Block
-                | Element::TableSection
-                | Element::Caption
-                | Element::RichTextBody
-                | Element::TaskBody
-                | Element::AdfContent
-                | Element::AdfFallback
-                | Element::AdfExtension,
-                _,
-            )
-            | (_, State::Stray) => self.flush(),
+            State::Stray | State::Adf { .. } => self.flush(),
+            State::Image(_) | State::AdfNode(_) => {}
+        }
+    }
+
+    /// The end of an element that kept nothing.
+    fn close_plain(&mut self, element: Element) {
+        match element {
+            Element::Paragraph
+            | Element::Block
+            | Element::TableSection
+            | Element::Caption
+            | Element::RichTextBody
+            | Element::TaskBody
+            | Element::AdfContent
+            | Element::AdfFallback => self.flush(),
+            Element::Strong => self.level().inline.end(Mark::Strong),
+            Element::Emphasis => self.level().inline.end(Mark::Emphasis),
+            Element::Heading(_) => {
+                self.flush();
+                self.level().heading = None;
+            }
             _ => {}
         }
     }

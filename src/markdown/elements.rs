@@ -91,13 +91,13 @@ const IN_PREFORMATTED: u8 = 1 << 6;
 
 impl Kind {
     /// Looks a name up; Confluence writes them in lower case.
-    pub(super) fn of(name: &str) -> Self {
+    pub(super) fn of(name: &str) -> &'static Self {
         let mut place = place(name.as_bytes());
         while let Some((known, kind)) =
             PLACES.get(place).and_then(|&number| KINDS.get(usize::from(number.checked_sub(1)?)))
         {
             if bytes::equal(known.as_bytes(), name.as_bytes()) {
-                return *kind;
+                return kind;
             }
             place = (place + 1) % PLACES.len();
         }
@@ -105,7 +105,7 @@ impl Kind {
         if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Self::of(&name.to_ascii_lowercase());
         }
-        Self::new(Element::Span)
+        const { &Self::new(Element::Span) }
     }
 
     const fn new(element: Element) -> Self {
@@ -151,38 +151,38 @@ impl Kind {
     }
 
     /// Whether an HTML author may leave the end tag out, because there never is any content.
-    pub(super) const fn is_void(self) -> bool {
+    pub(super) fn is_void(&self) -> bool {
         self.traits & VOID != 0
     }
 
     /// Whether it holds machine data as plain text and nothing else.
-    pub(super) const fn is_read_only(self) -> bool {
+    pub(super) fn is_read_only(&self) -> bool {
         self.traits & READ_ONLY != 0
     }
 
     /// Whether what is inside of it is a document of its own, so that end tags of text do not reach beyond it.
-    pub(super) const fn is_scope(self) -> bool {
+    pub(super) fn is_scope(&self) -> bool {
         self.traits & SCOPE != 0
     }
 
     /// Whether it is a part of a table, whose end tag ends whatever was left open in its cells.
-    pub(super) const fn is_table_part(self) -> bool {
+    pub(super) fn is_table_part(&self) -> bool {
         self.traits & TABLE_PART != 0
     }
 
     /// Whether its beginning may end an element before it that has no end tag.
-    pub(super) const fn ends_others(self) -> bool {
+    pub(super) fn ends_others(&self) -> bool {
         self.traits & ENDS_OTHERS != 0
     }
 
     /// Whether it may stand inside of text that is only read, such as a macro's parameter. Anything else inside of it
     /// says that its end tag is missing.
-    pub(super) const fn may_stand_in_parameter(self) -> bool {
+    pub(super) fn may_stand_in_parameter(&self) -> bool {
         self.traits & IN_PARAMETER != 0
     }
 
     /// Whether it may stand inside of preformatted text and stay a part of it.
-    pub(super) const fn may_stand_in_preformatted(self) -> bool {
+    pub(super) fn may_stand_in_preformatted(&self) -> bool {
         self.traits & IN_PREFORMATTED != 0
     }
 }

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::bytes::{self, DESTINATION, FOLDED, SPECIAL};
+use super::bytes::{self, DESTINATION, FOLDED, NO_AUTOLINK, SPECIAL};
 use super::escape::{self, Surroundings};
 use super::targets;
 
@@ -83,6 +83,8 @@ struct Closed {
 #[derive(Debug, Default)]
 pub(super) struct Inline {
     text: String,
+    /// Whether there may be a line end in it: a hard break, of which nothing else writes any.
+    has_breaks: bool,
     /// White space was seen and is written before the next visible character.
     space: bool,
     marks: Vec<Active>,
@@ -224,6 +226,7 @@ impl Inline {
         self.space = false;
         if !self.text.is_empty() {
             self.text.push_str(if self.in_cell { "<br>" } else { HARD_BREAK });
+            self.has_breaks = true;
         }
     }
 
@@ -578,9 +581,15 @@ impl Inline {
         &self.text
     }
 
+    /// Whether the text may have more than one line.
+    pub(super) fn has_breaks(&self) -> bool {
+        self.has_breaks
+    }
+
     /// Begins the next block.
     pub(super) fn clear(&mut self) {
         self.text.clear();
+        self.has_breaks = false;
     }
 
     /// Whether there is nothing to end: no text, and nothing that was begun.
@@ -595,7 +604,7 @@ impl Inline {
 
     /// Makes it as if it were new, with the room that it has.
     pub(super) fn reset(&mut self) {
-        self.text.clear();
+        self.clear();
         self.marks.clear();
         self.code.clear();
         (self.space, self.undecided, self.link) = (false, false, None);
@@ -751,9 +760,7 @@ fn shows(markdown: &str, text: &str) -> bool {
 /// Whether `<url>` means the same as `[url](url)`.
 fn is_autolink(target: &str) -> bool {
     (target.starts_with("https://") || target.starts_with("http://"))
-        && target.bytes().all(|byte| {
-            byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'[' | b']' | b'\\' | b'|' | b'`')
-        })
+        && bytes::find(target.as_bytes(), 0, NO_AUTOLINK).is_none()
 }
 
 /// Appends a link destination: what would end it or be read as markup is escaped or percent-encoded.

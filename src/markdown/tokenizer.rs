@@ -165,8 +165,8 @@ impl<'a> Tokenizer<'a> {
         is_end
     }
 
-    #[inline(always)]
     /// Whether a `<` begins markup. What is found out of a start tag is kept for reading it.
+    #[inline(always)]
     fn begins_markup(&mut self, at: usize) -> bool {
         let bytes = self.input.as_bytes();
         let has_close = !self.no_more[0] && self.last_close.is_some_and(|last| last > at);
@@ -184,7 +184,7 @@ impl<'a> Tokenizer<'a> {
     }
 
     /// Finds the parts of a start tag whose name begins at `start`; none if it is text after all.
-    #[inline]
+    #[inline(always)]
     fn start_tag(&mut self, start: usize) -> Option<Extent> {
         let bytes = self.input.as_bytes();
         let name_end = bytes::find(bytes, start, NAME_END)?;
@@ -200,7 +200,7 @@ impl<'a> Tokenizer<'a> {
     }
 
     /// Reads the markup at a `<`; none if it shows nothing.
-    #[inline]
+    #[inline(always)]
     fn markup(&mut self, at: usize) -> Option<Token<'a>> {
         let bytes = self.input.as_bytes();
         if let Some(Extent { name_end, close }) = self.ahead.take() {
