@@ -286,6 +286,7 @@ impl<'a> Converter<'a> {
     }
 
     /// Ends the paragraph under way.
+    #[inline]
     fn flush(&mut self) {
         let inline = &mut self.level().inline;
         if inline.is_idle() {
@@ -295,6 +296,7 @@ impl<'a> Converter<'a> {
         }
     }
 
+    #[inline(never)]
     fn end_paragraph(&mut self) {
         let inline = &self.level().inline;
         // Where nothing is written, white space and finished marks must not leak into the next block.

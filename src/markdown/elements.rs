@@ -101,11 +101,16 @@ impl Kind {
             }
             place = (place + 1) % PLACES.len();
         }
-        // Pasted HTML may shout.
         if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Self::of(&name.to_ascii_lowercase());
+            return Self::of_upper_case(name);
         }
         const { &Self::new(Element::Span) }
+    }
+
+    /// Pasted HTML may shout.
+    #[cold]
+    fn of_upper_case(name: &str) -> &'static Self {
+        Self::of(&name.to_ascii_lowercase())
     }
 
     const fn new(element: Element) -> Self {
@@ -187,15 +192,15 @@ impl Kind {
     }
 }
 
-/// Where the search for a name begins in [`PLACES`]. The factors spread the names that there are.
+/// Where the search for a name begins in [`PLACES`]. The factors give each first letter, last letter and length that
+/// there is a place of its own.
 const fn place(name: &[u8]) -> usize {
-    let (first, before, last) = match name {
-        [first, .., before, last] => (*first, *before, *last),
-        [first, last] => (*first, *first, *last),
-        [only] => (*only, *only, *only),
-        [] => (0, 0, 0),
+    let (first, last) = match name {
+        [first, .., last] => (*first, *last),
+        [only] => (*only, *only),
+        [] => (0, 0),
     };
-    (first as usize * 327 + before as usize * 372 + last as usize * 271 + name.len() * 77) % 512
+    (first as usize * 190 + last as usize * 25 + name.len() * 235) % 512
 }
 
 /// At each place the number of an element in [`KINDS`], counted from one, or zero: a name that is not there ends the

@@ -146,6 +146,7 @@ impl Inline {
         }
     }
 
+    #[inline(never)]
     fn write_waiting_code(&mut self) {
         let code = std::mem::take(&mut self.code);
         let inside = code.trim_matches(is_blank_character);
@@ -247,6 +248,7 @@ impl Inline {
         self.settle_marks(next);
     }
 
+    #[inline(never)]
     fn settle_marks(&mut self, next: char) {
         let space = std::mem::take(&mut self.space) && !self.text.is_empty() && !self.ends_line();
         let pending_link = self.link.filter(|link| link.bracket.is_none());
@@ -612,6 +614,7 @@ impl Inline {
     }
 
     /// Closes marks and a link that are open, and lets them wait for the next block.
+    #[inline(never)]
     fn suspend(&mut self, link_target: Option<&str>) {
         let link = self.link;
         let pending =
