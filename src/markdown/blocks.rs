@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 
+use super::bytes;
 use super::escape;
 use super::inline::{code_span, shows_nothing};
 
@@ -271,7 +272,7 @@ impl Blocks {
             return;
         }
         self.begin_block(false);
-        let fence = (longest_run(b'`', code) + 1).max(3);
+        let fence = (bytes::longest_run(b'`', code) + 1).max(3);
         self.text.extend(std::iter::repeat_n('`', fence));
         self.text.extend(language.chars().filter(|c| !c.is_whitespace() && !c.is_control() && *c != '`'));
         self.text.push('\n');
@@ -497,17 +498,6 @@ fn shown_code(code: &str) -> Cow<'_, str> {
     }
     let code = code.replace("\r\n", "\n").replace('\r', "\n");
     Cow::Owned(code.replace(shows_nothing, ""))
-}
-
-/// How long the longest run of the ASCII character is.
-pub(super) fn longest_run(byte: u8, text: &str) -> usize {
-    let (mut longest, mut run, mut behind) = (0, 0, 0);
-    for at in memchr_iter(byte, text.as_bytes()) {
-        run = if at == behind { run + 1 } else { 1 };
-        behind = at + 1;
-        longest = longest.max(run);
-    }
-    longest
 }
 
 impl ContainerKind {

@@ -348,7 +348,7 @@ impl<'a> Converter<'a> {
         } else {
             self.begin(kind.element, tag)
         };
-        // Twice, because a frame that is made for both is made elsewhere and copied.
+        // Made where it is needed: one for both would be made elsewhere and copied.
         if tag.empty || kind.is_void() {
             self.close(Frame { kind, name: tag.name, state });
         } else {

@@ -80,7 +80,7 @@ pub(super) struct Kind {
     traits: u8,
 }
 
-/// Has no content: an HTML author may leave the end tag out.
+// A bit for each question that a kind answers.
 const VOID: u8 = 1;
 const READ_ONLY: u8 = 1 << 1;
 const SCOPE: u8 = 1 << 2;

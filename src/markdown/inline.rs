@@ -4,9 +4,10 @@
 //! `** bold **`. Where a mark cannot open or close at all (next to a letter on one side and to punctuation on the
 //! other, CommonMark 6.2), it is left out: text comes first.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use super::bytes::{self, DESTINATION, FOLDED, NO_AUTOLINK, SPECIAL};
+use super::bytes::{self, CONTROL, DESTINATION, FOLDED, NO_AUTOLINK, SPECIAL};
 use super::escape::{self, Surroundings};
 use super::targets;
 
@@ -148,7 +149,13 @@ impl Inline {
 
     #[inline(never)]
     fn write_waiting_code(&mut self) {
-        let code = std::mem::take(&mut self.code);
+        let mut code = std::mem::take(&mut self.code);
+        self.write_code_of(&code);
+        code.clear();
+        self.code = code;
+    }
+
+    fn write_code_of(&mut self, code: &str) {
         let inside = code.trim_matches(is_blank_character);
         if code.starts_with(is_blank_character) {
             self.space = true;
@@ -170,7 +177,10 @@ impl Inline {
     /// Appends text with references decoded; folds white space and escapes what Markdown would read as markup.
     pub(super) fn push_text(&mut self, text: &str) {
         if self.in_code() {
-            self.code.extend(text.split(shows_nothing));
+            match bytes::find(text.as_bytes(), 0, CONTROL) {
+                Some(_) => self.code.extend(text.split(shows_nothing)),
+                None => self.code.push_str(text),
+            }
             return;
         }
         self.write_code();
@@ -799,18 +809,29 @@ pub(super) fn code_span(code: &str, in_cell: bool) -> String {
         // Markdown readers disagree on a backslash and a pipe in a code span in a table.
         return code_element(&code, in_cell);
     }
-    let longest = code.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let longest = bytes::longest_run(b'`', &code);
     if longest >= LONGEST_FENCE {
         return code_element(&code, in_cell);
     }
-    let fence = "`".repeat(longest + 1);
     let pad = if code.starts_with('`') || code.ends_with('`') { " " } else { "" };
-    let code = if in_cell { code.replace('|', "\\|") } else { code };
-    format!("{fence}{pad}{code}{pad}{fence}")
+    let mut span = String::with_capacity(code.len() + 2 * longest + 16);
+    span.extend(std::iter::repeat_n('`', longest + 1));
+    span.push_str(pad);
+    if in_cell && code.contains('|') {
+        span.push_str(&code.replace('|', "\\|"));
+    } else {
+        span.push_str(&code);
+    }
+    span.push_str(pad);
+    span.extend(std::iter::repeat_n('`', longest + 1));
+    span
 }
 
-fn in_one_line(code: &str) -> String {
-    code.chars().map(|c| if is_invisible_control(c) { ' ' } else { c }).collect()
+fn in_one_line(code: &str) -> Cow<'_, str> {
+    match bytes::find(code.as_bytes(), 0, CONTROL) {
+        Some(_) => code.chars().map(|c| if is_invisible_control(c) { ' ' } else { c }).collect(),
+        None => Cow::Borrowed(code),
+    }
 }
 
 /// Code where no span can hold it.

@@ -169,18 +169,17 @@ impl<'a> Tokenizer<'a> {
     #[inline(always)]
     fn begins_markup(&mut self, at: usize) -> bool {
         let bytes = self.input.as_bytes();
-        let has_close = !self.no_more[0] && self.last_close.is_some_and(|last| last > at);
         let Some(&first) = bytes.get(at + 1) else { return false };
+        let has_close = !self.no_more[0] && self.last_close.is_some_and(|last| last > at);
         if first.is_ascii_alphabetic() {
-            if has_close {
-                self.ahead = self.start_tag(at + 1);
-            }
+            self.ahead = if has_close { self.start_tag(at + 1) } else { None };
             return self.ahead.is_some();
         }
-        if first == b'/' {
-            return has_close && bytes.get(at + 2).is_some_and(u8::is_ascii_alphabetic);
+        match first {
+            b'/' => has_close && bytes.get(at + 2).is_some_and(u8::is_ascii_alphabetic),
+            b'?' => has_close,
+            _ => first == b'!',
         }
-        first == b'!' || (first == b'?' && has_close)
     }
 
     /// Finds the parts of a start tag whose name begins at `start`; none if it is text after all.
@@ -253,7 +252,8 @@ impl<'a> Tokenizer<'a> {
         close.is_none().then(|| Token::Text(self.slice(at, at + 2)))
     }
 
-    /// The next token. The one caller for whom each token counts has it in place.
+    /// The next token. In place where every token of a page passes: one that is returned is written in small pieces and
+    /// read in large ones, and the reading waits for the writing.
     #[inline(always)]
     pub(super) fn advance(&mut self) -> Option<Token<'a>> {
         let bytes = self.input.as_bytes();
