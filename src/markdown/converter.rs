@@ -199,8 +199,10 @@ impl<'a> Converter<'a> {
             self.document.inline.clear();
         }
         loop {
-            if let Some(frame) = self.stack.pop_if(|frame| self.tokens.skip_end(frame.name)) {
-                self.close(frame);
+            if let Some(frame) = self.stack.last()
+                && self.tokens.skip_end(frame.name)
+            {
+                self.close_innermost();
                 continue;
             }
             let Some(token) = self.tokens.advance() else { break };
@@ -682,6 +684,24 @@ impl<'a> Converter<'a> {
             Element::Void => {}
         }
         State::None
+    }
+
+    /// Ends the innermost element.
+    #[inline]
+    fn close_innermost(&mut self) {
+        match self.stack.last() {
+            // What kept nothing need not be moved to be closed.
+            Some(Frame { kind, state: State::None, .. }) => {
+                let element = kind.element;
+                self.stack.pop();
+                self.close_plain(element);
+            }
+            _ => {
+                if let Some(frame) = self.stack.pop() {
+                    self.close(frame);
+                }
+            }
+        }
     }
 
     fn close(&mut self, frame: Frame<'a>) {
