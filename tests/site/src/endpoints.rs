@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::NaiveDateTime;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::state::{Page, PageStatus, Space, State, rfc3339};
@@ -15,6 +15,8 @@ const DEFAULT_LIMIT: usize = 25;
 const MAX_LIMIT: usize = 250;
 /// As v2 does for `ids` and `keys`.
 const MAX_VALUES: usize = 250;
+const PAGE_SORTS: &[&str] =
+    &["id", "-id", "created-date", "-created-date", "modified-date", "-modified-date", "title", "-title"];
 
 /// What a path asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,18 +66,20 @@ pub(crate) struct Answer {
 
 #[derive(Debug)]
 pub(crate) enum Body {
-    Json(Value),
-    /// JSON, as a test wrote it.
-    Text(String),
+    Json(Vec<u8>),
     Html(String),
 }
 
 impl Body {
+    /// Straight from what is borrowed: the bodies of a listing are megabytes.
+    pub(crate) fn json(value: &impl Serialize) -> Body {
+        Body::Json(serde_json::to_vec(value).unwrap_or_default())
+    }
+
     /// Its content type and bytes.
     pub(crate) fn into_bytes(self) -> (&'static str, Vec<u8>) {
         match self {
-            Body::Json(value) => ("application/json", serde_json::to_vec(&value).unwrap_or_default()),
-            Body::Text(text) => ("application/json", text.into_bytes()),
+            Body::Json(bytes) => ("application/json", bytes),
             Body::Html(text) => ("text/html;charset=UTF-8", text.into_bytes()),
         }
     }
@@ -92,7 +96,7 @@ impl Answer {
 
     fn error(status: u16, code: &str, title: &str, detail: Option<&str>) -> Answer {
         let error = json!({ "status": status, "code": code, "title": title, "detail": detail });
-        Answer { status, body: Body::Json(json!({ "errors": [error] })), link: None }
+        Answer { status, body: Body::json(&json!({ "errors": [error] })), link: None }
     }
 
     /// What a rejected credential gets: it does not say what was not found.
@@ -228,71 +232,115 @@ impl Cursor {
     }
 }
 
+/// How a list is sorted, and which part of it is asked for.
+struct Order {
+    /// As `sort` names it.
+    name: &'static str,
+    field: &'static str,
+    descending: bool,
+    limit: usize,
+    cursor: Option<Cursor>,
+}
+
+/// A row with what it is sorted by: the value, then the id.
+type Keyed<T> = (SortValue, u64, T);
+
+impl Order {
+    fn of(state: &State, query: &Query, sorts: &[&'static str], sort_type: &str) -> Result<Order, Answer> {
+        let asked = query.one_of("sort", sorts, sort_type)?;
+        let limit = query.limit(state)?;
+        let cursor = match query.get("cursor") {
+            Some(text) => Some(Cursor::decode(text).ok_or_else(Answer::invalid_cursor)?),
+            None => None,
+        };
+        // The cursor holds the order too. It must be one of this list's, and the one that is asked for, if any is.
+        let name = match (&cursor, asked) {
+            (Some(cursor), asked) => {
+                let held = sorts.iter().find(|sort| **sort == cursor.content_order).copied();
+                match held {
+                    Some(held) if asked.is_none_or(|asked| asked == held) => held,
+                    _ => return Err(Answer::invalid_cursor()),
+                }
+            }
+            (None, asked) => asked.unwrap_or("id"),
+        };
+        let (field, descending) = match name.strip_prefix('-') {
+            Some(field) => (field, true),
+            None => (name, false),
+        };
+        Ok(Order { name, field, descending, limit, cursor })
+    }
+
+    /// The row that the rows asked for come after.
+    fn after(&self) -> Option<(&SortValue, u64)> {
+        let cursor = self.cursor.as_ref()?;
+        Some((&cursor.content_order_value, cursor.id.parse().unwrap_or_default()))
+    }
+
+    /// The same where rows are sorted by a number; none where the cursor is of another order.
+    fn after_number(&self) -> Option<Option<(i64, u64)>> {
+        match self.after() {
+            None => Some(None),
+            Some((SortValue::Number(value), id)) => Some(Some((*value, id))),
+            Some((SortValue::Text(_), _)) => None,
+        }
+    }
+
+    fn compare(&self, a: (&SortValue, u64), b: (&SortValue, u64)) -> Ordering {
+        let ordering = a.cmp(&b);
+        if self.descending { ordering.reverse() } else { ordering }
+    }
+
+    /// Sorts rows that come in any order, and takes those behind the cursor.
+    fn sort<T>(&self, rows: impl Iterator<Item = Keyed<T>>) -> Vec<Keyed<T>> {
+        let mut rows: Vec<Keyed<T>> = match self.after() {
+            Some(after) => {
+                rows.filter(|row| self.compare((&row.0, row.1), after) == Ordering::Greater).collect()
+            }
+            None => rows.collect(),
+        };
+        rows.sort_by(|a, b| self.compare((&a.0, a.1), (&b.0, b.1)));
+        rows
+    }
+
+    /// Of rows in this order, those of one answer, and the cursor of the next.
+    fn cut<T>(&self, state: &State, query: &Query, mut rows: Vec<Keyed<T>>) -> Slice<T> {
+        let more = rows.len() > self.limit;
+        rows.truncate(self.limit);
+        let last = rows.last().map(|(value, id, _)| {
+            let (value, order) = (value.clone(), self.name.to_owned());
+            Cursor { id: id.to_string(), content_order: order, content_order_value: value }.encode()
+        });
+        let next = match (state.quirks.loop_cursor, query.get("cursor")) {
+            (true, Some(same)) => Some(same.to_owned()),
+            (true, None) => last,
+            (false, _) => last.filter(|_| more),
+        };
+        Slice { rows: rows.into_iter().map(|(_, _, row)| row).collect(), next }
+    }
+}
+
 /// One page of a list.
 struct Slice<T> {
     rows: Vec<T>,
     next: Option<String>,
 }
 
-/// Sorts by `key`, then id, and takes the rows behind the cursor.
-fn slice<T>(
-    state: &State,
-    query: &Query,
-    rows: Vec<T>,
-    sorts: &[&'static str],
-    sort_type: &str,
-    key: impl Fn(&T, &str) -> SortValue,
-    id: impl Fn(&T) -> u64,
-) -> Result<Slice<T>, Answer> {
-    let asked = query.one_of("sort", sorts, sort_type)?;
-    let limit = query.limit(state)?;
-    let cursor = match query.get("cursor") {
-        Some(text) => Some(Cursor::decode(text).ok_or_else(Answer::invalid_cursor)?),
-        None => None,
-    };
-    // The cursor holds the order too. It must be one of this list's, and the one that is asked for, if any is.
-    let order = match (&cursor, asked) {
-        (Some(cursor), asked) => {
-            let held = sorts.iter().find(|sort| **sort == cursor.content_order).copied();
-            match held {
-                Some(held) if asked.is_none_or(|asked| asked == held) => held,
-                _ => return Err(Answer::invalid_cursor()),
-            }
-        }
-        (None, asked) => asked.unwrap_or("id"),
-    };
-    let (field, descending) = match order.strip_prefix('-') {
-        Some(field) => (field, true),
-        None => (order, false),
-    };
-    let compare = |a: (&SortValue, u64), b: (&SortValue, u64)| -> Ordering {
-        let ordering = a.cmp(&b);
-        if descending { ordering.reverse() } else { ordering }
-    };
-    let from =
-        cursor.as_ref().map(|cursor| (&cursor.content_order_value, cursor.id.parse().unwrap_or_default()));
-    let mut keyed: Vec<(SortValue, u64, T)> =
-        rows.into_iter().map(|row| (key(&row, field), id(&row), row)).collect();
-    if let Some(from) = from {
-        keyed.retain(|(value, id, _)| compare((value, *id), from) == Ordering::Greater);
-    }
-    keyed.sort_by(|a, b| compare((&a.0, a.1), (&b.0, b.1)));
-    let more = keyed.len() > limit;
-    keyed.truncate(limit);
-    let last = keyed.last().map(|(value, id, _)| {
-        let (value, order) = (value.clone(), order.to_owned());
-        Cursor { id: id.to_string(), content_order: order, content_order_value: value }.encode()
-    });
-    let next = match (state.quirks.loop_cursor, query.get("cursor")) {
-        (true, Some(same)) => Some(same.to_owned()),
-        (true, None) => last,
-        (false, _) => last.filter(|_| more),
-    };
-    Ok(Slice { rows: keyed.into_iter().map(|(_, _, row)| row).collect(), next })
-}
-
 /// `{"results": …, "_links": …}` and the `Link` header.
-fn envelope(state: &State, path: &str, query: &Query, results: Vec<Value>, next: Option<String>) -> Answer {
+fn envelope<T: Serialize>(
+    state: &State,
+    path: &str,
+    query: &Query,
+    results: Vec<T>,
+    next: Option<String>,
+) -> Answer {
+    #[derive(Serialize)]
+    struct Envelope<T> {
+        results: Vec<T>,
+        #[serde(rename = "_links")]
+        links: Value,
+    }
+
     let base = format!("{}/wiki", state.base_url);
     let mut links = json!({ "base": base });
     let mut link = format!("<{base}>; rel=\"base\"");
@@ -319,7 +367,7 @@ fn envelope(state: &State, path: &str, query: &Query, results: Vec<Value>, next:
             links.insert("next".to_owned(), next.into());
         }
     }
-    Answer { status: 200, body: Body::Json(json!({ "results": results, "_links": links })), link: Some(link) }
+    Answer { status: 200, body: Body::json(&Envelope { results, links }), link: Some(link) }
 }
 
 fn spaces(state: &State, query: &Query) -> Result<Answer, Answer> {
@@ -342,26 +390,22 @@ fn spaces(state: &State, query: &Query) -> Result<Answer, Answer> {
     }
     let kind = query.one_of("type", TYPES, "SpaceType")?;
     let status = query.one_of("status", &["current", "archived"], "SpaceStatus")?;
-    let rows: Vec<&Space> = state
+    let order = Order::of(state, query, &["id", "-id", "key", "-key", "name", "-name"], "SpaceSortOrder")?;
+    let rows = state
         .visible_spaces()
         .filter(|space| ids.is_empty() || ids.contains(&space.id))
         .filter(|space| keys.is_empty() || keys.contains(&space.key.to_lowercase()))
         .filter(|space| kind.is_none_or(|kind| kind == space_type(space)))
         .filter(|space| status.is_none_or(|status| status == space.status.as_str()))
-        .collect();
-    let slice = slice(
-        state,
-        query,
-        rows,
-        &["id", "-id", "key", "-key", "name", "-name"],
-        "SpaceSortOrder",
-        |space, field| match field {
-            "key" => SortValue::Text(space.key.to_lowercase()),
-            "name" => SortValue::Text(space.name.to_lowercase()),
-            _ => SortValue::Number(space.id as i64),
-        },
-        |space| space.id,
-    )?;
+        .map(|space| {
+            let value = match order.field {
+                "key" => SortValue::Text(space.key.to_lowercase()),
+                "name" => SortValue::Text(space.name.to_lowercase()),
+                _ => SortValue::Number(space.id as i64),
+            };
+            (value, space.id, space)
+        });
+    let slice = order.cut(state, query, order.sort(rows));
     let results = slice.rows.into_iter().map(space_json).collect();
     Ok(envelope(state, "/wiki/api/v2/spaces", query, results, slice.next))
 }
@@ -411,8 +455,8 @@ fn space_pages(state: &State, id: &str, query: &Query) -> Result<Answer, Answer>
     let Some(space) = state.space(space_id).filter(|space| space.visible) else {
         return Err(Answer::not_found("space", id));
     };
-    let mut rows = state.listed_pages(space_id);
-    rows.retain(|page| {
+    let order = Order::of(state, query, PAGE_SORTS, "PageSortOrder")?;
+    let listed = |page: &&Page| {
         !page.restricted
             && page.status != PageStatus::Draft
             && statuses.contains(&page.status.as_str())
@@ -420,27 +464,31 @@ fn space_pages(state: &State, id: &str, query: &Query) -> Result<Answer, Answer>
             // The search index knows current pages only.
             && modified_after
                 .is_none_or(|after| after.admits(page.modified) && page.status == PageStatus::Current)
-    });
-    let broken = state.quirks.broken_sort;
-    let slice = slice(
-        state,
-        query,
-        rows,
-        &["id", "-id", "created-date", "-created-date", "modified-date", "-modified-date", "title", "-title"],
-        "PageSortOrder",
-        |page, field| match field {
-            _ if broken => SortValue::Number((page.id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16) as i64),
-            "created-date" => SortValue::Number(page.created),
-            "modified-date" => SortValue::Number(page.modified),
-            "title" => SortValue::Text(page.title.to_lowercase()),
-            _ => SortValue::Number(page.id as i64),
-        },
-        |page| page.id,
-    )?;
+    };
+    let value = |page: &Page| match order.field {
+        _ if state.quirks.broken_sort => {
+            SortValue::Number((page.id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16) as i64)
+        }
+        "created-date" => SortValue::Number(page.created),
+        "modified-date" => SortValue::Number(page.modified),
+        "title" => SortValue::Text(page.title.to_lowercase()),
+        _ => SortValue::Number(page.id as i64),
+    };
+    let keyed = |page| (value(page), page.id, page);
+    let sorted = order
+        .after_number()
+        .filter(|_| !state.quirks.broken_sort)
+        .and_then(|after| state.sorted_pages(space_id, order.field, order.descending, after));
+    let rows = match sorted {
+        // What a sync asks for costs what the answer holds, not what the space does.
+        Some(pages) => pages.filter(listed).map(keyed).take(order.limit + 1).collect(),
+        None => order.sort(state.listed_pages(space_id).into_iter().filter(listed).map(keyed)),
+    };
+    let slice = order.cut(state, query, rows);
     if format.is_some() && slice.rows.iter().any(|page| page.broken) {
         return Err(Answer::html(500, "Internal Server Error"));
     }
-    let results = slice.rows.into_iter().map(|page| page_json(space, page, format)).collect();
+    let results = slice.rows.into_iter().map(|page| PageRow::new(space, page, format, None)).collect();
     Ok(envelope(state, &format!("/wiki/api/v2/spaces/{space_id}/pages"), query, results, slice.next))
 }
 
@@ -464,56 +512,108 @@ fn page(state: &State, id: &str, query: &Query) -> Result<Answer, Answer> {
     if format.is_some() && page.broken {
         return Err(Answer::html(500, "Internal Server Error"));
     }
-    let mut body = page_json(space, page, format);
-    if let Some(links) = body.get_mut("_links").and_then(Value::as_object_mut) {
-        links.insert("base".to_owned(), format!("{}/wiki", state.base_url).into());
-    }
-    Ok(Answer { status: 200, body: Body::Json(body), link: None })
+    let row = PageRow::new(space, page, format, Some(format!("{}/wiki", state.base_url)));
+    Ok(Answer { status: 200, body: Body::json(&row), link: None })
 }
 
-fn page_json(space: &Space, page: &Page, format: Option<&str>) -> Value {
-    let body = match format {
-        None => json!({}),
-        Some(format) => {
-            let value = match format {
-                "atlas_doc_format" => r#"{"type":"doc","version":1,"content":[]}"#,
-                _ => &*page.storage,
-            };
-            json!({ format: { "representation": format, "value": value } })
+/// A page as v2 writes it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PageRow<'a> {
+    id: String,
+    status: &'static str,
+    title: &'a str,
+    space_id: String,
+    parent_id: Option<String>,
+    parent_type: Option<&'static str>,
+    position: Option<i64>,
+    author_id: &'static str,
+    owner_id: &'static str,
+    last_owner_id: Option<()>,
+    created_at: String,
+    version: VersionRow,
+    source_template_entity_id: Option<()>,
+    body: BodyRow<'a>,
+    #[serde(rename = "_links")]
+    links: LinksRow,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct VersionRow {
+    created_at: String,
+    message: &'static str,
+    number: u32,
+    minor_edit: bool,
+    author_id: &'static str,
+    /// Not in the documentation, but there.
+    ncs_step_version: Option<String>,
+}
+
+/// In one format, or none.
+struct BodyRow<'a>(Option<(&'a str, &'a str)>);
+
+impl Serialize for BodyRow<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Text<'a> {
+            representation: &'a str,
+            value: &'a str,
         }
-    };
-    // What lies in the trash has lost its place.
-    let parent = page.parent.filter(|_| page.status != PageStatus::Trashed);
-    json!({
-        "id": page.id.to_string(),
-        "status": page.status.as_str(),
-        "title": page.title,
-        "spaceId": page.space.to_string(),
-        "parentId": parent.map(|(id, _)| id.to_string()),
-        "parentType": parent.map(|(_, kind)| kind),
-        "position": page.position,
-        "authorId": page.author,
-        "ownerId": page.author,
-        "lastOwnerId": null,
-        "createdAt": rfc3339(page.created),
-        "version": {
-            "createdAt": rfc3339(page.modified),
-            "message": "",
-            "number": page.version,
-            "minorEdit": false,
-            "authorId": page.author,
-            // Not in the documentation, but there.
-            "ncsStepVersion": if page.id.is_multiple_of(2) { Value::Null } else { page.version.to_string().into() },
-        },
-        "sourceTemplateEntityId": null,
-        "body": body,
-        "_links": {
-            "webui": web_path(space, page),
-            "editui": format!("/pages/resumedraft.action?draftId={}", page.id),
-            "edituiv2": format!("/spaces/{}/pages/edit-v2/{}", space.address(), page.id),
-            "tinyui": format!("/x/{}", tiny(page.id)),
-        },
-    })
+        let text = self.0.map(|(format, value)| (format, Text { representation: format, value }));
+        serializer.collect_map(text)
+    }
+}
+
+#[derive(Serialize)]
+struct LinksRow {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<String>,
+    webui: String,
+    editui: String,
+    edituiv2: String,
+    tinyui: String,
+}
+
+impl<'a> PageRow<'a> {
+    fn new(space: &Space, page: &'a Page, format: Option<&'a str>, base: Option<String>) -> PageRow<'a> {
+        // What lies in the trash has lost its place.
+        let parent = page.parent.filter(|_| page.status != PageStatus::Trashed);
+        let value = |format| match format {
+            "atlas_doc_format" => r#"{"type":"doc","version":1,"content":[]}"#,
+            _ => &*page.storage,
+        };
+        PageRow {
+            id: page.id.to_string(),
+            status: page.status.as_str(),
+            title: &page.title,
+            space_id: page.space.to_string(),
+            parent_id: parent.map(|(id, _)| id.to_string()),
+            parent_type: parent.map(|(_, kind)| kind),
+            position: page.position,
+            author_id: page.author,
+            owner_id: page.author,
+            last_owner_id: None,
+            created_at: rfc3339(page.created),
+            version: VersionRow {
+                created_at: rfc3339(page.modified),
+                message: "",
+                number: page.version,
+                minor_edit: false,
+                author_id: page.author,
+                ncs_step_version: (!page.id.is_multiple_of(2)).then(|| page.version.to_string()),
+            },
+            source_template_entity_id: None,
+            body: BodyRow(format.map(|format| (format, value(format)))),
+            links: LinksRow {
+                base,
+                webui: web_path(space, page),
+                editui: format!("/pages/resumedraft.action?draftId={}", page.id),
+                edituiv2: format!("/spaces/{}/pages/edit-v2/{}", space.address(), page.id),
+                tinyui: format!("/x/{}", tiny(page.id)),
+            },
+        }
+    }
 }
 
 fn web_path(space: &Space, page: &Page) -> String {

@@ -1,10 +1,17 @@
-//! Runs the simulated Confluence site until Ctrl-C.
+//! Runs the simulated Confluence site until Ctrl-C, and takes commands on standard input, each answered with a line.
+//!
+//! | command | does |
+//! |---|---|
+//! | `edit N` | makes a new version of `N` current pages, evenly over the site |
+//! | `latency MS` | how long each answer takes from now on |
+//! | `statistics` | what was asked since the last time, as JSON; begins anew |
 
-use std::io::Write as _;
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, Write as _};
 use std::time::Duration;
 
 use clap::Parser;
-use confluence_site::Site;
+use confluence_site::{PageStatus, Site, State};
 
 /// A simulated Confluence Cloud site on 127.0.0.1.
 #[derive(Parser)]
@@ -48,5 +55,61 @@ async fn main() -> std::io::Result<()> {
         Site::EMAIL,
         Site::TOKEN
     )?;
+    // Its end is not the end of the site: whoever starts one may have no terminal.
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+            let answer = answer(&site, &line);
+            if writeln!(std::io::stdout(), "{answer}").is_err() {
+                return;
+            }
+        }
+        // The site stops with its last handle.
+        std::mem::forget(site);
+    });
     tokio::signal::ctrl_c().await
+}
+
+fn answer(site: &Site, line: &str) -> String {
+    let mut words = line.split_whitespace();
+    let (command, number) = (words.next(), words.next().and_then(|word| word.parse::<u64>().ok()));
+    match (command, number) {
+        (Some("edit"), Some(count)) => format!("edited {}", site.with_state(|state| edit(state, count))),
+        (Some("latency"), Some(milliseconds)) => {
+            site.set_latency(Duration::from_millis(milliseconds));
+            format!("latency {milliseconds}")
+        }
+        (Some("statistics"), None) => {
+            let (seen, longest_listing) = (site.statistics(), longest_listing(site));
+            site.forget();
+            serde_json::json!({
+                "requests": seen.requests,
+                "max_in_flight": seen.max_in_flight,
+                "bytes": seen.bytes,
+                "longest_listing": longest_listing,
+            })
+            .to_string()
+        }
+        _ => format!("unknown command: {line}"),
+    }
+}
+
+/// Requests for the pages of the space that most were for.
+fn longest_listing(site: &Site) -> usize {
+    let mut requests: BTreeMap<String, usize> = BTreeMap::new();
+    for seen in site.log() {
+        let (path, _) = seen.path_and_query.split_once('?').unwrap_or((&seen.path_and_query, ""));
+        if path.ends_with("/pages") {
+            *requests.entry(path.to_owned()).or_default() += 1;
+        }
+    }
+    requests.into_values().max().unwrap_or_default()
+}
+
+/// How many pages got a new version.
+fn edit(state: &mut State, count: u64) -> u64 {
+    let mut ids = state.page_ids();
+    ids.retain(|id| state.status(id) == Some(PageStatus::Current));
+    let step = (ids.len() / usize::try_from(count).unwrap_or(usize::MAX).max(1)).max(1);
+    let edited = ids.iter().step_by(step).take(count as usize).filter(|id| state.edit(id, None));
+    edited.count() as u64
 }

@@ -331,7 +331,10 @@ struct Arrival {
 
 async fn handle(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Measured>, io::Error> {
     let (guard, arrival) = arrive(&shared, &request);
-    tokio::time::sleep(arrival.latency).await;
+    // Also a sleep of no time waits for the next millisecond.
+    if !arrival.latency.is_zero() {
+        tokio::time::sleep(arrival.latency).await;
+    }
     if let Some(Fault::Stall(pause)) = arrival.fault {
         tokio::time::sleep(pause).await;
     }
@@ -409,11 +412,13 @@ fn spoiled(fault: &Fault) -> Option<Answer> {
     Some(match fault {
         Fault::RateLimited(_) => {
             let body = serde_json::json!({ "code": 429, "message": "Rate limit exceeded" });
-            Answer { status: 429, body: Body::Json(body), link: None }
+            Answer { status: 429, body: Body::json(&body), link: None }
         }
         Fault::Unavailable(_) => Answer::html(503, "Service Unavailable"),
         Fault::Status(status) => Answer::html(*status, "Something went wrong"),
-        Fault::Json(status, text) => Answer { status: *status, body: Body::Text(text.clone()), link: None },
+        Fault::Json(status, text) => {
+            Answer { status: *status, body: Body::Json(text.clone().into_bytes()), link: None }
+        }
         Fault::Garbage => Answer::html(200, "Log in to continue"),
         Fault::GenericNotFound => Answer::generic_not_found(),
         Fault::Unauthorized => Answer::html(401, "Unauthorized"),

@@ -1,6 +1,7 @@
 //! What the site holds: spaces, pages, the accepted account, and how it deviates from a plain site.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -206,6 +207,13 @@ impl Record {
     }
 }
 
+/// The pages of a space in the two orders that large listings come in: what they are sorted by, then their ids.
+#[derive(Debug, Clone, Default)]
+struct Sorted {
+    by_id: BTreeSet<(i64, u64)>,
+    by_modification: BTreeSet<(i64, u64)>,
+}
+
 /// Everything the site knows. Tests change it through [`Site::with_state`](crate::Site::with_state).
 #[derive(Debug, Clone)]
 pub struct State {
@@ -216,7 +224,7 @@ pub struct State {
     world: World,
     spaces: BTreeMap<u64, Space>,
     pages: BTreeMap<u64, Record>,
-    by_space: BTreeMap<u64, BTreeSet<u64>>,
+    by_space: BTreeMap<u64, Sorted>,
     next_page: u64,
     /// The time, where a test sets it.
     time: Option<i64>,
@@ -302,8 +310,8 @@ impl State {
             position: (!rng.random_bool(0.2)).then(|| rng.random_range(100..900_000_000)),
             author: ACCOUNTS.get(rng.random_range(0..ACCOUNTS.len())).copied().unwrap_or_default(),
         };
-        self.pages.insert(id, Record { now: Some(page), before: VecDeque::new() });
-        self.by_space.entry(space).or_default().insert(id);
+        self.pages.insert(id, Record::default());
+        self.set(id, Some(page));
         if status == PageStatus::Current
             && let Some(space) = self.spaces.get_mut(&space)
         {
@@ -410,7 +418,6 @@ impl State {
             author: ACCOUNTS.first().copied().unwrap_or_default(),
         };
         self.pages.insert(id, Record::default());
-        self.by_space.entry(space).or_default().insert(id);
         self.replace(id, Some(page));
         Some(id.to_string())
     }
@@ -438,11 +445,6 @@ impl State {
     /// false when there is no such space.
     pub fn move_page(&mut self, id: &str, space_key: &str) -> bool {
         let Some(target) = self.space_by_key(space_key).map(|space| space.id) else { return false };
-        let Some((id_number, origin)) = self.find(id).map(|page| (page.id, page.space)) else { return false };
-        if let Some(ids) = self.by_space.get_mut(&origin) {
-            ids.remove(&id_number);
-        }
-        self.by_space.entry(target).or_default().insert(id_number);
         self.change(id, |page| {
             page.space = target;
             page.parent = None;
@@ -466,10 +468,7 @@ impl State {
 
     /// Removes the page for good.
     pub fn purge(&mut self, id: &str) -> bool {
-        let Some((id, space)) = self.find(id).map(|page| (page.id, page.space)) else { return false };
-        if let Some(ids) = self.by_space.get_mut(&space) {
-            ids.remove(&id);
-        }
+        let Some(id) = self.find(id).map(|page| page.id) else { return false };
         self.replace(id, None);
         true
     }
@@ -477,6 +476,11 @@ impl State {
     /// The page as it is now, whoever may see it.
     pub fn page(&self, id: &str) -> Option<PageView> {
         self.find(id).map(|page| self.view(page))
+    }
+
+    /// The status of a page as it is now.
+    pub fn status(&self, id: &str) -> Option<PageStatus> {
+        self.find(id).map(|page| page.status)
     }
 
     /// The ids of all pages of every status, ascending.
@@ -533,12 +537,40 @@ impl State {
     pub(crate) fn listed_pages(&self, space: u64) -> Vec<&Page> {
         let lag = self.quirks.replication_lag;
         if lag.is_zero() {
-            let ids = self.by_space.get(&space).into_iter().flatten();
-            return ids.filter_map(|id| self.pages.get(id)?.now.as_ref()).collect();
+            return self.sorted_pages(space, "id", false, None).into_iter().flatten().collect();
         }
         let moment = self.time_ms() - milliseconds(lag);
         let pages = self.pages.values().filter_map(|record| record.as_of(moment));
         pages.filter(|page| page.space == space).collect()
+    }
+
+    /// The pages of a space by `field` and id, those behind `after` only; none where the site keeps no such order.
+    pub(crate) fn sorted_pages(
+        &self,
+        space: u64,
+        field: &str,
+        descending: bool,
+        after: Option<(i64, u64)>,
+    ) -> Option<Box<dyn Iterator<Item = &Page> + '_>> {
+        if !self.quirks.replication_lag.is_zero() {
+            return None;
+        }
+        static NONE: Sorted = Sorted { by_id: BTreeSet::new(), by_modification: BTreeSet::new() };
+        let sorted = self.by_space.get(&space).unwrap_or(&NONE);
+        let keys = match field {
+            "id" => &sorted.by_id,
+            "modified-date" => &sorted.by_modification,
+            _ => return None,
+        };
+        let page = |(_, id): &(i64, u64)| self.pages.get(id)?.now.as_ref();
+        Some(match (descending, after) {
+            (false, None) => Box::new(keys.iter().filter_map(page)),
+            (false, Some(after)) => {
+                Box::new(keys.range((Bound::Excluded(after), Bound::Unbounded)).filter_map(page))
+            }
+            (true, None) => Box::new(keys.iter().rev().filter_map(page)),
+            (true, Some(after)) => Box::new(keys.range(..after).rev().filter_map(page)),
+        })
     }
 
     fn change(&mut self, id: &str, change: impl FnOnce(&mut Page)) -> bool {
@@ -559,14 +591,32 @@ impl State {
 
     fn replace(&mut self, id: u64, page: Option<Page>) {
         let (lag, time) = (self.quirks.replication_lag, self.time_ms());
+        let earlier = self.set(id, page);
         let Some(record) = self.pages.get_mut(&id) else { return };
-        let earlier = std::mem::replace(&mut record.now, page);
         if lag.is_zero() {
             record.before.clear();
         } else {
             record.before.retain(|(end, _)| time - end <= milliseconds(lag));
             record.before.push_back((time, earlier));
         }
+    }
+
+    /// What a known page is from now on, in the orders of its space, too; what it was before.
+    fn set(&mut self, id: u64, page: Option<Page>) -> Option<Page> {
+        let record = self.pages.get_mut(&id)?;
+        let earlier = std::mem::replace(&mut record.now, page);
+        if let Some(page) = &earlier
+            && let Some(sorted) = self.by_space.get_mut(&page.space)
+        {
+            sorted.by_id.remove(&(id as i64, id));
+            sorted.by_modification.remove(&(page.modified, id));
+        }
+        if let Some(page) = &record.now {
+            let sorted = self.by_space.entry(page.space).or_default();
+            sorted.by_id.insert((id as i64, id));
+            sorted.by_modification.insert((page.modified, id));
+        }
+        earlier
     }
 
     /// Where the site says that it is. A site that was started knows.
