@@ -1,0 +1,289 @@
+//! What is measured in a process of its own.
+
+use std::error::Error as _;
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Instant;
+
+use confluence_connector::markdown::{Page, convert as convert_natively};
+use confluence_site::Site;
+use cpu_time::ProcessTime;
+use futures::TryStreamExt as _;
+use kai::source_file::Registration;
+use kai::store::{SharedStore, SqliteStore, Store as _};
+use kai::sync::SyncOptions;
+use kai_host::{Carry, Change, ComponentSource, Connector, Host, HostBuilder, StoragePage};
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use serde::{Deserialize, Serialize};
+
+use crate::Failure;
+use crate::measured::{Meter, Usage, resident_mib};
+use crate::table::median;
+
+/// Calls that are not measured: they fill caches and pools.
+const WARM_UP: usize = 500;
+
+/// Prints figures for whoever started this process.
+pub(crate) fn print(figures: &impl Serialize) -> Result<(), Failure> {
+    println!("{}", serde_json::to_string(figures)?);
+    Ok(())
+}
+
+fn host(cache: &Path) -> HostBuilder {
+    Host::builder().allow_local(true).cache_directory(cache)
+}
+
+async fn load(component: &Path, host: HostBuilder) -> Result<Connector, Failure> {
+    Ok(host.build()?.load(ComponentSource::File(component.to_owned())).await?)
+}
+
+fn registration(base_url: &str, email: &str) -> Result<Registration, Failure> {
+    let document = serde_json::json!({
+        "kind": "CONFLUENCE", "base_url": base_url, "email": email, "api_token": Site::TOKEN,
+    });
+    Ok(Registration::parse(document.to_string().as_bytes(), None)?)
+}
+
+/// A sync.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SyncFigures {
+    pub(crate) usage: Usage,
+    pub(crate) upserted: u64,
+    /// In the store, after the run.
+    pub(crate) documents: u64,
+}
+
+/// Syncs a site into the store in `data`: from opening the store to its being closed again.
+pub(crate) async fn sync(
+    component: &Path,
+    base_url: &str,
+    data: &Path,
+    cache: &Path,
+) -> Result<SyncFigures, Failure> {
+    let connector = load(component, host(cache)).await?;
+    let registration = registration(base_url, Site::EMAIL)?;
+    let meter = Meter::start();
+    let session = connector.session(registration.source.clone())?;
+    let store = SharedStore::new(SqliteStore::open(data)?);
+    let outcome = kai::sync::sync(&session, &registration, &store, SyncOptions::default(), &()).await?;
+    if let Some(error) = outcome.error {
+        return Err(error.into());
+    }
+    let id = registration.id();
+    let documents = store.with(move |store: &mut SqliteStore| store.count(&id)).await?;
+    drop(store);
+    let upserted = outcome.summary.documents.upserted;
+    Ok(SyncFigures { usage: meter.read(), upserted, documents })
+}
+
+/// Reads all listings with bodies, 250 pages a request, one space after the other's beginning, and does nothing with
+/// them: what the network alone takes.
+pub(crate) async fn read_listings(base_url: &str) -> Result<Usage, Failure> {
+    // Another one may be installed already: all are the same.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let get = async |path: String| -> Result<reqwest::Response, Failure> {
+        let request = client.get(format!("{base_url}{path}")).basic_auth(Site::EMAIL, Some(Site::TOKEN));
+        Ok(request.send().await?.error_for_status()?)
+    };
+    let meter = Meter::start();
+    let spaces: serde_json::Value =
+        serde_json::from_slice(&get("/wiki/api/v2/spaces?limit=250".to_owned()).await?.bytes().await?)?;
+    let spaces = spaces.get("results").and_then(|results| results.as_array()).ok_or("no spaces")?;
+    let listings = spaces.iter().filter_map(|space| space.get("id")?.as_str()).map(async |id| {
+        let mut path =
+            Some(format!("/wiki/api/v2/spaces/{id}/pages?limit=250&status=current&body-format=storage"));
+        while let Some(next) = path {
+            let mut response = get(next).await?;
+            path = next_of(&response);
+            while let Some(piece) = response.chunk().await? {
+                black_box(piece);
+            }
+        }
+        Ok::<(), Failure>(())
+    });
+    futures::future::try_join_all(listings).await?;
+    Ok(meter.read())
+}
+
+/// Where the `Link` header says that the listing goes on.
+fn next_of(response: &reqwest::Response) -> Option<String> {
+    let link = response.headers().get("link")?.to_str().ok()?;
+    let (next, _) = link.strip_prefix('<')?.split_once(">; rel=\"next\"")?;
+    Some(next.to_owned())
+}
+
+/// MB (10^6 bytes) of storage format per second of CPU.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ConversionFigures {
+    pub(crate) bytes: usize,
+    /// The events of quick-xml alone, natively.
+    pub(crate) events: f64,
+    /// Our converter, natively.
+    pub(crate) native: f64,
+    /// `convert`: one page a call, in a fresh instance each.
+    pub(crate) calls: f64,
+    /// `discover`: with HTTP, JSON and the way of whole batches from the guest to the host.
+    pub(crate) batches: f64,
+}
+
+/// Converts the pages of a site in all ways, by turns.
+pub(crate) async fn convert(
+    component: &Path,
+    base_url: &str,
+    page_bytes: usize,
+    pages: usize,
+    rounds: usize,
+    cache: &Path,
+) -> Result<ConversionFigures, Failure> {
+    let connector = load(component, host(cache).pooled_instances(16)).await?;
+    let session = connector.session(registration(base_url, Site::EMAIL)?.source)?;
+    let spaces = session.list_partitions(None, None).await?.items;
+    let content = Site::builder().pages(pages).page_bytes(page_bytes).content().visible_pages();
+    let storage: Vec<String> = content.into_iter().map(|page| page.storage).collect();
+    let bytes: usize = storage.iter().map(String::len).sum();
+    let mut figures = [const { Vec::new() }; 4];
+    // The first round warms up.
+    for round in 0..=rounds {
+        let mut taken = [0.0; 4];
+        let [events, native, calls, batches] = &mut taken;
+        *events = cpu(|| storage.iter().map(|page| count_events(page)).sum::<usize>());
+        *native = cpu(|| storage.iter().map(|page| markdown_length(page)).sum::<usize>());
+        let began = ProcessTime::now();
+        for page in &storage {
+            let page = StoragePage {
+                id: "1".into(),
+                title: "Title".into(),
+                space_key: "ENG".into(),
+                base_url: "https://example.atlassian.net".into(),
+                storage: page.clone(),
+            };
+            black_box(connector.convert(page).await?);
+        }
+        *calls = began.elapsed().as_secs_f64();
+        let began = ProcessTime::now();
+        let mut converted = 0;
+        for space in &spaces {
+            let mut listing = std::pin::pin!(session.batches(space.clone(), None, Carry::Documents, None));
+            while let Some(batch) = listing.try_next().await? {
+                let documents = batch.changes.iter().filter(|change| matches!(change, Change::Document(_)));
+                converted += documents.count();
+            }
+        }
+        *batches = began.elapsed().as_secs_f64();
+        if converted != storage.len() {
+            return Err(format!("{converted} of {} pages were listed", storage.len()).into());
+        }
+        if round > 0 {
+            for (all, taken) in figures.iter_mut().zip(taken) {
+                all.push(bytes as f64 / 1e6 / taken);
+            }
+        }
+    }
+    let [events, native, calls, batches] = figures.map(median);
+    Ok(ConversionFigures { bytes, events, native, calls, batches })
+}
+
+/// Seconds of CPU.
+fn cpu<T>(work: impl FnOnce() -> T) -> f64 {
+    let began = ProcessTime::now();
+    black_box(work());
+    began.elapsed().as_secs_f64()
+}
+
+fn count_events(storage: &str) -> usize {
+    let mut reader = Reader::from_str(black_box(storage));
+    reader.config_mut().check_end_names = false;
+    reader.config_mut().allow_unmatched_ends = true;
+    let mut count = 0;
+    loop {
+        match reader.read_event() {
+            Ok(Event::Eof) | Err(_) => return count,
+            Ok(event) => count += black_box(&event).len().min(1),
+        }
+    }
+}
+
+fn markdown_length(storage: &str) -> usize {
+    let page = Page {
+        id: "1",
+        title: "Title",
+        space_key: "ENG",
+        base_url: "https://example.atlassian.net",
+        storage: black_box(storage),
+    };
+    convert_natively(&page).text.len()
+}
+
+/// Instances and tenants.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct InstanceFigures {
+    /// Microseconds of a call of `describe`: pooled, and with memory of its own each.
+    pub(crate) pooled: f64,
+    pub(crate) pooled_p99: f64,
+    pub(crate) on_demand: f64,
+    /// Microseconds of it beside that many idle tenants.
+    pub(crate) beside_idle: f64,
+    /// KiB that each tenant after the first takes: its session alone, and after its first call.
+    pub(crate) session_kib: f64,
+    pub(crate) used_kib: f64,
+}
+
+/// Calls fresh instances, and makes tenants.
+pub(crate) async fn instances(
+    component: &Path,
+    base_url: &str,
+    tenants: u32,
+    calls: usize,
+    cache: &Path,
+) -> Result<InstanceFigures, Failure> {
+    let on_demand = load(component, host(cache)).await?;
+    let (on_demand, _) = describe(&on_demand, calls).await?;
+    let connector = load(component, host(cache).pooled_instances(64)).await?;
+    let (pooled, pooled_p99) = describe(&connector, calls).await?;
+
+    let session = |number: u32| -> Result<_, Failure> {
+        let source = registration(base_url, &format!("tenant-{number}@acme.example"))?.source;
+        Ok(connector.session(source)?)
+    };
+    let mut sessions = vec![session(0)?];
+    call_once(&sessions).await?;
+    let before = resident_mib();
+    for number in 1..=tenants {
+        sessions.push(session(number)?);
+    }
+    let per_tenant = |mib: f64| (mib - before) * 1024.0 / f64::from(tenants);
+    let session_kib = per_tenant(resident_mib());
+    let (beside_idle, _) = describe(&connector, calls).await?;
+    call_once(&sessions).await?;
+    let used_kib = per_tenant(resident_mib());
+    Ok(InstanceFigures { pooled, pooled_p99, on_demand, beside_idle, session_kib, used_kib })
+}
+
+/// The site does not know the accounts, and says so: a whole call and request it is all the same.
+async fn call_once(sessions: &[kai_host::Session]) -> Result<(), Failure> {
+    for session in sessions {
+        if let Err(error @ (kai_host::CallError::Busy | kai_host::CallError::Host(_))) =
+            session.validate().await
+        {
+            return Err(error.source().map_or_else(|| error.to_string(), ToString::to_string).into());
+        }
+    }
+    Ok(())
+}
+
+/// The median and the 99th percentile, microseconds.
+async fn describe(connector: &Connector, calls: usize) -> Result<(f64, f64), Failure> {
+    let mut took = Vec::with_capacity(calls);
+    for number in 0..WARM_UP + calls {
+        let began = Instant::now();
+        black_box(connector.describe().await?);
+        if number >= WARM_UP {
+            took.push(began.elapsed().as_secs_f64() * 1e6);
+        }
+    }
+    took.sort_by(f64::total_cmp);
+    let at = |share: f64| took.get((took.len() as f64 * share) as usize).copied().unwrap_or_default();
+    Ok((at(0.5), at(0.99)))
+}
