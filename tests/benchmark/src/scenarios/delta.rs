@@ -73,7 +73,10 @@ fn copy(bench: &Bench, from: &Path) -> Result<TempDir, Failure> {
     let data = bench.fresh_data()?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
-        fs::copy(entry.path(), data.path().join(entry.file_name()))?;
+        let copy = data.path().join(entry.file_name());
+        fs::copy(entry.path(), &copy)?;
+        // Else the run's own writes would wait for all of these.
+        fs::File::open(&copy)?.sync_all()?;
     }
     Ok(data)
 }
