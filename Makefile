@@ -1,7 +1,7 @@
 # The only place that knows in which order things are built: the component first, then `kai`, which embeds it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help component build release demo test lint cargo-deny dependencies audit format goldens fuzz simulate soak clean
+.PHONY: help component build release demo test lint cargo-deny dependencies audit format goldens fuzz simulate soak bench bench-peers clean
 
 CARGO ?= cargo
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -76,6 +76,23 @@ simulate: ## Play random histories of a changing, failing site and dying process
 export SOAK_MINUTES ?= 10
 soak: build ## Let 200 tenants sync from failing sites for SOAK_MINUTES (10), then check stores, gates, memory and sockets
 	$(TARGET_DIR)/debug/examples/soak
+
+# No other work meanwhile: what it compares it measures by turns, but a busy core is half a core. BENCH_SHORT=1 shows in
+# minutes that it works, and leaves the plot of the scale as it is.
+export BENCH_SHORT ?=
+bench: measured ## Measure syncs, scale, conversion, instances and the start, then the parts; BENCH_SHORT=1 for a short look
+	$(TARGET_DIR)/release/benchmark $(if $(BENCH_SHORT),,--plot docs/scale.svg)
+	$(CARGO) bench --locked --quiet --workspace --bench '*' -- --noplot $(if $(BENCH_SHORT),--quick)
+
+# A workspace of its own, and so is what it builds.
+bench-peers: measured ## Measure the converter beside others that are Rust crates, and how much of the text each keeps
+	PEERS_BENCHMARK=$(TARGET_DIR)/release/benchmark $(CARGO) run --locked --quiet --release \
+		--manifest-path peers/Cargo.toml --target-dir $(TARGET_DIR)/peers
+
+# All at once: other choices of packages would compile their dependencies with other features, each time anew.
+.PHONY: measured
+measured: component
+	$(CARGO) build --locked --quiet --release -p kai -p confluence-site -p benchmark
 
 clean: ## Remove everything that was built
 	$(CARGO) clean
