@@ -1,5 +1,8 @@
 //! Pages that are asked for by their ids: what differs from a listing, what failed before, what no listing showed.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use futures::stream::{self, StreamExt as _};
 use kai_host::{CallError, Error as ConnectorError};
 
@@ -10,6 +13,16 @@ use crate::sync::{Pass, SIDE_BY_SIDE, is_about_the_run};
 
 /// Pages that are in memory at once before they are written: each may have 5 MB.
 pub(crate) const AT_ONCE: usize = 16;
+
+/// Keys that no space of a run has, and the keys of the covered spaces that they turned out to mean.
+#[derive(Default)]
+pub(crate) struct OtherKeys(Mutex<HashMap<String, Option<String>>>);
+
+impl OtherKeys {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Option<String>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl<C: Calls, S: Store> Pass<'_, C, S> {
     /// Reads pages one by one, several at a time. Each comes to a write, as a document or a failure, or to none: Confluence
@@ -58,8 +71,8 @@ impl<C: Calls, S: Store> Pass<'_, C, S> {
         if let Some(partition) = listed {
             return Ok(Some(partition.key.clone()));
         }
-        if let Some(known) = self.known_space(key) {
-            return Ok(known);
+        if let Some(known) = self.other_keys.lock().get(key) {
+            return Ok(known.clone());
         }
         let covered = match self.calls.list_partitions(Some(key.to_owned()), None).await {
             // Where every visible space is covered, this one is, whether or not the listing of spaces had it.
@@ -71,7 +84,7 @@ impl<C: Calls, S: Store> Pass<'_, C, S> {
             Err(error) => return Err(error),
         };
         let covered = covered.map(|space| space.key);
-        self.know_space(key, covered.clone());
+        self.other_keys.lock().insert(key.to_owned(), covered.clone());
         Ok(covered)
     }
 }

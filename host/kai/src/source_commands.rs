@@ -29,7 +29,10 @@ pub(crate) async fn add(
 ) -> Result<u8, Error> {
     commands::check(connector, registration).await?;
     let mut store = SqliteStore::open_beside_writer(data)?;
-    let sealed = seal(&store, registration, data, environment)?;
+    // A key is made only where it is the first that the store needs: tokens that another one sealed would be lost.
+    let first = store.registered_sources()?.is_empty();
+    let key = if first { environment.key.read_or_make(data)? } else { environment.key.read(data)? };
+    let sealed = SealedToken::seal(&key, registration)?;
     let new = store.add_source(registration, &sealed)?;
     let line = format!(
         "{} source {}: {}, {}, {}",
@@ -74,12 +77,12 @@ pub(crate) async fn rotate(
 ) -> Result<u8, Error> {
     commands::check(connector, registration).await?;
     let mut store = SqliteStore::open_beside_writer(data)?;
-    let token = &registration.source.api_token;
+    let (token, key) = (&registration.source.api_token, environment.key.read(data)?);
     let sources = store.registered_sources()?.into_iter();
     let mut kept = 0;
     for source in sources.filter(|source| source.shares_account(registration)) {
-        let registration = source.with_token(token.clone(), &environment.key.read(data)?)?;
-        let sealed = seal(&store, &registration, data, environment)?;
+        let registration = source.with_token(token.clone(), &key)?;
+        let sealed = SealedToken::seal(&key, &registration)?;
         let id = registration.id();
         if store.replace_token(&id, &sealed)? {
             print(out, &format!("source {id} has the new token"));
@@ -217,18 +220,6 @@ fn refuse_scope_path(arguments: &Sync) -> Result<(), Error> {
             "--scope-path goes with a source file only: a registered source with another scope is another source; add it with that scope_path in its file".to_owned(),
         )),
     }
-}
-
-/// Makes a key only where it is the first that the store needs: tokens that another one sealed would be lost.
-fn seal(
-    store: &SqliteStore,
-    registration: &Registration,
-    data: &Path,
-    environment: &Environment,
-) -> Result<SealedToken, Error> {
-    let first = store.registered_sources()?.is_empty();
-    let key = if first { environment.key.read_or_make(data)? } else { environment.key.read(data)? };
-    Ok(SealedToken::seal(&key, registration)?)
 }
 
 fn token_from_stdin() -> Result<SecretString, Error> {

@@ -127,7 +127,7 @@ impl<'a, C: Calls, S: Store> SpaceListing<'a, C, S> {
     }
 
     /// Writes a batch and where the space stands after it; pages that came as references and differ from the store are
-    /// read first.
+    /// read and written first, so that not all of a stretch is in memory at once.
     async fn take(&self, stretch: Stretch) -> Result<(), Error> {
         let Stretch { at, batch, _share } = stretch;
         let mut writes = Vec::with_capacity(batch.changes.len());
@@ -183,7 +183,7 @@ impl<'a, C: Calls, S: Store> SpaceListing<'a, C, S> {
         for pages in differing.chunks(AT_ONCE) {
             let found = self.pass.read_pages(pages).await.map_err(|error| self.failed(error))?;
             // What went between the listing and now is looked up by the next full run.
-            self.write(found.into_iter().filter_map(|(_, write)| write).collect()).await?;
+            self.pass.write(found.into_iter().filter_map(|(_, write)| write).collect()).await?;
         }
         Ok(())
     }
@@ -220,19 +220,13 @@ impl<'a, C: Calls, S: Store> SpaceListing<'a, C, S> {
                 }
             }
             self.pass.notice(batch.notices);
-            self.write(writes).await?;
+            self.pass.write(writes).await?;
             cursor = batch.next;
             if cursor.is_none() {
                 break;
             }
         }
         Ok(())
-    }
-
-    /// Writes pages before the checkpoint of their stretch, so that not all of it is in memory at once.
-    async fn write(&self, writes: Vec<Write>) -> Result<(), Error> {
-        self.pass.count_failures(&writes);
-        self.pass.write(writes).await
     }
 
     fn failed(&self, error: CallError) -> Error {
@@ -249,35 +243,17 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Instant;
 
-    use kai_host::{Document, Limit, Metadata, Partitions, Statistics};
+    use kai_host::{Document, Limit, Partitions, Statistics};
 
     use super::*;
     use crate::source_file::Registration;
+    use crate::store::samples::{document, reference};
     use crate::store::{Filter, SharedStore, SqliteStore};
     use crate::sync::{SyncOptions, sync};
 
     /// A connector that runs into a limit wherever bodies are listed, and crashes at page 3.
     #[derive(Default)]
     struct Weak(Mutex<u32>);
-
-    fn document(id: &str) -> Document {
-        Document {
-            reference: Reference {
-                id: id.to_owned(),
-                title: format!("Page {id}"),
-                modified_at: "2026-01-01T00:00:00.000Z".to_owned(),
-                metadata: Metadata {
-                    web_url: format!("https://a.example/{id}"),
-                    space_key: "ENG".to_owned(),
-                    version_number: 1,
-                    created_at: None,
-                    created_by_display_name: None,
-                },
-            },
-            mime_type: "text/markdown".to_owned(),
-            content: format!("# Page {id}\n"),
-        }
-    }
 
     impl Calls for Weak {
         async fn list_partitions(
@@ -303,9 +279,7 @@ mod tests {
                     Err(CallError::Limit(Limit::Wall))
                 }
                 Carry::References => Ok(Batch {
-                    changes: (1..=5)
-                        .map(|id| Change::Reference(document(&id.to_string()).reference))
-                        .collect(),
+                    changes: (1..=5).map(|id| Change::Reference(reference(&id.to_string(), 1))).collect(),
                     notices: Vec::new(),
                     next: None,
                     delta_token: Some("2026-01-01T00:00:00.000Z".to_owned()),
@@ -316,7 +290,7 @@ mod tests {
         async fn fetch(&self, id: String) -> Result<Document, CallError> {
             match id.as_str() {
                 "3" => Err(CallError::Crashed("unreachable".to_owned())),
-                id => Ok(document(id)),
+                id => Ok(document(id, 1, "text")),
             }
         }
 

@@ -1,7 +1,7 @@
 //! The sync engine: lists the spaces of a source side by side, writes each batch with its checkpoint, and removes only
 //! what Confluence says is gone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::memory_budget::MemoryBudget;
 use crate::orphan_scan;
 use crate::progress::{Event, Observer};
-use crate::single_pages::AT_ONCE;
+use crate::single_pages::{AT_ONCE, OtherKeys};
 use crate::source_file::Registration;
 use crate::space_listing::SpaceListing;
 use crate::store::{Run, SharedStore, SourceRecord, Store, StoreError, Write};
@@ -111,6 +111,7 @@ pub async fn sync<C: Calls, S: Store>(
                 run,
                 observer,
                 budget: MemoryBudget::default(),
+                other_keys: OtherKeys::default(),
                 counted: Mutex::default(),
             };
             outcome.error = pass.all(options).await.err();
@@ -156,6 +157,7 @@ pub(crate) struct Pass<'a, C, S> {
     pub(crate) run: Run,
     pub(crate) observer: &'a dyn Observer,
     pub(crate) budget: MemoryBudget,
+    pub(crate) other_keys: OtherKeys,
     counted: Mutex<Counted>,
 }
 
@@ -164,8 +166,6 @@ struct Counted {
     documents: DocumentCounts,
     /// Pages that failed.
     failed: HashSet<String>,
-    /// Keys that no space of the run has, and the spaces that they turned out to mean, where those are covered.
-    spaces: HashMap<String, Option<String>>,
     notices: BTreeMap<String, u64>,
     unknown_macros: BTreeMap<String, u64>,
 }
@@ -247,6 +247,7 @@ impl<C: Calls, S: Store> Pass<'_, C, S> {
         if writes.is_empty() {
             return Ok(());
         }
+        self.count_failures(&writes);
         let (id, run) = (self.source_id.to_owned(), self.run);
         let counts = self.store.with(move |store| store.write(&id, run, &writes)).await?;
         self.count(counts);
@@ -255,15 +256,6 @@ impl<C: Calls, S: Store> Pass<'_, C, S> {
 
     fn counted(&self) -> MutexGuard<'_, Counted> {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What a key turned out to mean.
-    pub(crate) fn known_space(&self, key: &str) -> Option<Option<String>> {
-        self.counted().spaces.get(key).cloned()
-    }
-
-    pub(crate) fn know_space(&self, key: &str, covered: Option<String>) {
-        self.counted().spaces.insert(key.to_owned(), covered);
     }
 
     /// Takes note of pages that are about to be written as failures.

@@ -42,7 +42,7 @@ pub(crate) async fn one(
     let run = Run { connector, store: &store, arguments, full: arguments.full, heading: false };
     let (text, result) = run.of(registration, &progress).await;
     progress.finish();
-    out.write_all(text.as_bytes()).ok();
+    out.write_all(&text).ok();
     result
 }
 
@@ -163,13 +163,13 @@ struct Run<'a> {
 /// A run of a registered source that is over.
 struct Ended {
     id: String,
-    text: String,
+    text: Vec<u8>,
     result: Result<u8, Error>,
 }
 
 impl Ended {
     fn tell(&self, out: &mut impl Write) -> u8 {
-        out.write_all(self.text.as_bytes()).ok();
+        out.write_all(&self.text).ok();
         out.flush().ok();
         match &self.result {
             Ok(code) => *code,
@@ -193,16 +193,16 @@ impl Run<'_> {
     async fn of_named(self, Named { id, registration }: Named) -> Ended {
         let (text, result) = match registration {
             Ok(registration) => self.of(&registration, &()).await,
-            Err(error) => (String::new(), Err(error)),
+            Err(error) => (Vec::new(), Err(error)),
         };
         Ended { id, text, result }
     }
 
     /// What is to be printed, and how it went.
-    async fn of(self, registration: &Registration, observer: &dyn Observer) -> (String, Result<u8, Error>) {
+    async fn of(self, registration: &Registration, observer: &dyn Observer) -> (Vec<u8>, Result<u8, Error>) {
         let mut out = Vec::new();
         let result = self.write_to(&mut out, registration, observer).await;
-        (String::from_utf8_lossy(&out).into_owned(), result)
+        (out, result)
     }
 
     async fn write_to(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::names;
-use crate::store::StoredDocument;
+use crate::store::{DocumentName, StoredDocument};
 
 /// All that is held of a page while others are read.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn add(&mut self, document: StoredDocument) {
+    pub(super) fn add(&mut self, document: DocumentName) {
         if !self.sites.contains(site(&document.web_url)) {
             self.sites.insert(site(&document.web_url).to_owned());
         }

@@ -54,10 +54,7 @@ pub fn write(store: &SqliteStore, source_id: &str, directory: &Path) -> Result<W
     directory.remove_leftovers("")?;
     let mut manifest = Manifest::read(&directory, source_id)?;
     let mut layout = Layout::default();
-    each_document(store, source_id, |document| {
-        layout.add(document);
-        Ok(())
-    })?;
+    store.document_names(source_id, |document| layout.add(document))?;
     layout.name_folders(manifest.folders_of_others(&directory)?);
     let wanted = layout.files();
     let plan = Plan::new(&manifest.files, &wanted);

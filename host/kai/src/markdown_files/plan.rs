@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
     use crate::markdown_files::layout::Layout;
-    use crate::markdown_files::tests::document;
+    use crate::markdown_files::tests::{document, name};
 
     /// Files by their names as they are, or, as on macOS and Windows, by folded ones.
     #[derive(Debug, Clone)]
@@ -136,7 +136,7 @@ mod tests {
     fn wanted(pages: &Pages) -> BTreeMap<String, String> {
         let mut layout = Layout::default();
         for (id, title, space) in pages {
-            layout.add(document(id, title, space));
+            layout.add(name(id, title, space));
         }
         layout.name_folders(BTreeSet::new());
         let mut wanted: BTreeMap<String, String> =

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use kai_host::{Document, Metadata, Reference};
 
 use super::*;
-use crate::store::{SourceRecord, Store as _, Write};
+use crate::store::{DocumentName, SourceRecord, Store as _, Write};
 
 pub(super) fn document(id: &str, title: &str, space_key: &str) -> StoredDocument {
     StoredDocument {
@@ -24,6 +24,11 @@ pub(super) fn document(id: &str, title: &str, space_key: &str) -> StoredDocument
         created_at: None,
         created_by_display_name: None,
     }
+}
+
+pub(super) fn name(id: &str, title: &str, space_key: &str) -> DocumentName {
+    let StoredDocument { id, title, space_key, web_url, .. } = document(id, title, space_key);
+    DocumentName { id, title, space_key, web_url }
 }
 
 /// A store and a directory.

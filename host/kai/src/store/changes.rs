@@ -143,28 +143,9 @@ fn signed(number: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::samples::{document, reference};
     use crate::store::{Run, SourceRecord, Store as _, Write};
-    use kai_host::{Document, Metadata, Reference};
     use std::collections::BTreeMap;
-
-    fn document(id: &str, version_number: u32) -> Document {
-        Document {
-            reference: Reference {
-                id: id.into(),
-                title: format!("Page {id}"),
-                modified_at: "2026-01-01T00:00:00.000Z".into(),
-                metadata: Metadata {
-                    web_url: format!("https://a.example/{id}"),
-                    space_key: "ENG".into(),
-                    version_number,
-                    created_at: None,
-                    created_by_display_name: None,
-                },
-            },
-            mime_type: "text/markdown".into(),
-            content: format!("version {version_number}"),
-        }
-    }
 
     struct Scene {
         store: SqliteStore,
@@ -191,7 +172,7 @@ mod tests {
 
     impl Scene {
         fn write(&mut self, source: &str, id: &str, version: u32) {
-            self.store.write(source, self.run, &[Write::Document(document(id, version))]).unwrap();
+            self.store.write(source, self.run, &[Write::Document(document(id, version, "text"))]).unwrap();
         }
 
         /// The changes after a number in short, and the number of the last.
@@ -226,7 +207,7 @@ mod tests {
         assert_eq!(scene.store.last_change().unwrap(), seen);
         // Met again, and nothing is new.
         scene.write("s", "2", 1);
-        scene.store.write("s", scene.run, &[Write::Unchanged(document("1", 1).reference)]).unwrap();
+        scene.store.write("s", scene.run, &[Write::Unchanged(reference("1", 1))]).unwrap();
         assert_eq!(scene.after(seen), (vec![], seen));
         scene.write("s", "1", 2);
         scene.store.remove("s", &["2".into(), "unknown".into()]).unwrap();
@@ -243,7 +224,7 @@ mod tests {
         scene.write("s", "2", 1);
         scene.write("t", "1", 1);
         let seen = scene.after(0).1;
-        let mut moved = document("1", 1).reference;
+        let mut moved = reference("1", 1);
         moved.metadata.space_key = "OPS".into();
         scene.store.write("s", scene.run, &[Write::Unchanged(moved)]).unwrap();
         assert_eq!(scene.after(seen).0, ["s1 v1"]);

@@ -4,6 +4,8 @@ mod changes;
 mod content;
 mod opening;
 mod registered_sources;
+#[cfg(test)]
+pub(crate) mod samples;
 mod shared;
 mod sqlite;
 
@@ -201,6 +203,19 @@ pub struct StoredDocument {
     pub created_at: Option<String>,
     /// Where Confluence names the author.
     pub created_by_display_name: Option<String>,
+}
+
+/// What a document is called and where it is, without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentName {
+    /// Page id.
+    pub id: String,
+    /// Title.
+    pub title: String,
+    /// Key of its space.
+    pub space_key: String,
+    /// Where a person reads it.
+    pub web_url: String,
 }
 
 /// Which documents or failures to read.

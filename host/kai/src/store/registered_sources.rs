@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension as _, params};
 use secrecy::SecretString;
 
 use super::changes;
-use super::sqlite::{mode, now};
+use super::sqlite::{mode, now, source_record};
 use super::{SourceRecord, SqliteStore, StoreError};
 use crate::master_key::MasterKey;
 use crate::sealed_token::{SealedToken, SealedTokenError};
@@ -209,13 +209,7 @@ impl SqliteStore {
             let last_mode: Option<String> = row.get(8)?;
             let ended_at: Option<String> = row.get(9)?;
             Ok(SourceOverview {
-                source: SourceRecord {
-                    id: row.get(0)?,
-                    kind: row.get(1)?,
-                    base_url: row.get(2)?,
-                    email: row.get(3)?,
-                    scope: row.get(4)?,
-                },
+                source: source_record(row)?,
                 token_kept: row.get(5)?,
                 documents: row.get::<_, i64>(6)?.unsigned_abs(),
                 failures: row.get::<_, i64>(7)?.unsigned_abs(),

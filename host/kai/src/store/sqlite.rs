@@ -9,7 +9,7 @@ use super::changes;
 use super::content::{Packer, Unpacker};
 use super::opening::{self, Lock};
 use super::{
-    Checkpoint, FailedPage, Filter, Progress, Run, SourceRecord, SpaceState, Store, StoreError,
+    Checkpoint, DocumentName, FailedPage, Filter, Progress, Run, SourceRecord, SpaceState, Store, StoreError,
     StoredDocument, StoredFailure, WHEN_DAMAGED, Write,
 };
 use crate::summary::{DocumentCounts, Mode};
@@ -98,6 +98,30 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Gives what is known of a source's documents without their content to `each`, in no order.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn document_names(
+        &self,
+        source_id: &str,
+        mut each: impl FnMut(DocumentName),
+    ) -> Result<(), StoreError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT id, title, space_key, web_url FROM documents WHERE source_id = ?1")?;
+        let mut rows = statement.query([source_id])?;
+        while let Some(row) = rows.next()? {
+            each(DocumentName {
+                id: row.get(0)?,
+                title: row.get(1)?,
+                space_key: row.get(2)?,
+                web_url: row.get(3)?,
+            });
+        }
+        Ok(())
+    }
+
     /// The pages that could not be had and are tried again by the next run, of those that the filter lets through.
     ///
     /// # Errors
@@ -125,17 +149,20 @@ impl SqliteStore {
     pub fn sources(&self) -> Result<Vec<SourceRecord>, StoreError> {
         let mut statement =
             self.connection.prepare("SELECT id, kind, base_url, email, scope FROM sources ORDER BY id")?;
-        let sources = statement.query_map([], |row| {
-            Ok(SourceRecord {
-                id: row.get(0)?,
-                kind: row.get(1)?,
-                base_url: row.get(2)?,
-                email: row.get(3)?,
-                scope: row.get(4)?,
-            })
-        })?;
+        let sources = statement.query_map([], source_record)?;
         Ok(sources.collect::<Result<_, _>>()?)
     }
+}
+
+/// Reads a row that begins with id, kind, base_url, email and scope.
+pub(super) fn source_record(row: &Row<'_>) -> rusqlite::Result<SourceRecord> {
+    Ok(SourceRecord {
+        id: row.get(0)?,
+        kind: row.get(1)?,
+        base_url: row.get(2)?,
+        email: row.get(3)?,
+        scope: row.get(4)?,
+    })
 }
 
 /// What [`stored_document`] reads.
@@ -537,7 +564,7 @@ pub(super) fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kai_host::Metadata;
+    use crate::store::samples::{self, reference};
 
     const SOURCE: &str = "source";
 
@@ -560,26 +587,7 @@ mod tests {
     }
 
     fn document(id: &str, version_number: u32, content: &str) -> Write {
-        Write::Document(Document {
-            reference: reference(id, version_number),
-            mime_type: "text/markdown".into(),
-            content: content.into(),
-        })
-    }
-
-    fn reference(id: &str, version_number: u32) -> Reference {
-        Reference {
-            id: id.into(),
-            title: format!("Page {id}"),
-            modified_at: "2026-01-01T00:00:00.000Z".into(),
-            metadata: Metadata {
-                web_url: format!("https://a.example/{id}"),
-                space_key: "ENG".into(),
-                version_number,
-                created_at: None,
-                created_by_display_name: None,
-            },
-        }
+        Write::Document(samples::document(id, version_number, content))
     }
 
     fn contents(store: &SqliteStore) -> Vec<(String, u32, String)> {
