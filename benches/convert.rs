@@ -6,38 +6,21 @@
 #![expect(clippy::panic, reason = "a benchmark ends at the first surprise")]
 #![allow(missing_docs, reason = "criterion's macro makes a public function")]
 
+mod conversion;
 mod pages;
 
 use std::hint::black_box;
 
-use confluence_connector::markdown::{Page, convert};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use quick_xml::Reader;
-use quick_xml::events::Event;
+
+use conversion::{events, markdown};
 
 fn converted(storage: &str) -> usize {
-    let page = Page {
-        id: "1",
-        title: "Title",
-        space_key: "ENG",
-        base_url: "https://example.atlassian.net",
-        storage,
-    };
-    convert(&page).text.len()
+    markdown(storage).len()
 }
 
-fn events(storage: &str) -> usize {
-    let mut reader = Reader::from_str(storage);
-    reader.config_mut().check_end_names = false;
-    reader.config_mut().allow_unmatched_ends = true;
-    let mut count = 0;
-    loop {
-        match reader.read_event() {
-            Ok(Event::Eof) => return count,
-            Ok(event) => count += black_box(&event).len().min(1),
-            Err(error) => panic!("a generated page is well-formed: {error}"),
-        }
-    }
+fn floor(storage: &str) -> usize {
+    events(storage).unwrap_or_else(|error| panic!("a generated page is well-formed: {error}"))
 }
 
 fn benches(criterion: &mut Criterion) {
@@ -45,7 +28,7 @@ fn benches(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(pages.name);
         let bytes: usize = pages.storage.iter().map(String::len).sum();
         group.throughput(Throughput::Bytes(bytes as u64));
-        for (name, read) in [("convert", converted as fn(&str) -> usize), ("floor", events)] {
+        for (name, read) in [("convert", converted as fn(&str) -> usize), ("floor", floor)] {
             group.bench_function(name, |bencher| {
                 bencher.iter(|| pages.storage.iter().map(|page| read(black_box(page))).sum::<usize>());
             });

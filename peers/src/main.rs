@@ -9,6 +9,8 @@
 //! rows of the component come from `benchmark`, a process of its own, where `PEERS_BENCHMARK` and `KAI_COMPONENT` name
 //! both files.
 
+#[path = "../../benches/conversion/mod.rs"]
+mod conversion;
 #[path = "../../tests/markdown_reader/mod.rs"]
 mod markdown_reader;
 mod probes;
@@ -20,20 +22,17 @@ use std::error::Error;
 use std::hint::black_box;
 use std::path::PathBuf;
 
-use confluence_connector::markdown::{Page, convert};
 use confluence_site::Site;
 use cpu_time::ProcessTime;
 use markdown_reader::words;
 use probes::PROBES;
-use quick_xml::Reader;
-use quick_xml::events::Event;
 
 /// What the peers get, and we.
 type Converter = fn(&str) -> String;
 
 /// Converters whose output is compared; the first one is ours.
 const CONVERTERS: [(&str, Converter); 5] = [
-    ("**ours, native**", ours),
+    ("**ours, native**", conversion::markdown),
     ("mdream", mdream),
     ("fast_html2md", fast_html2md),
     ("htmd", htmd),
@@ -41,11 +40,6 @@ const CONVERTERS: [(&str, Converter); 5] = [
 ];
 
 const PAGE_BYTES: usize = 15_000;
-
-fn ours(storage: &str) -> String {
-    let (id, title, space_key, base_url) = ("1", "", "ENG", "https://example.atlassian.net");
-    convert(&Page { id, title, space_key, base_url, storage }).text
-}
 
 fn mdream(storage: &str) -> String {
     mdream::html_to_markdown(storage, mdream::HtmlToMarkdownOptions::default())
@@ -63,19 +57,6 @@ fn html_to_markdown(storage: &str) -> String {
     html_to_markdown_rs::convert(storage, None).ok().and_then(|result| result.content).unwrap_or_default()
 }
 
-fn events(storage: &str) -> usize {
-    let mut reader = Reader::from_str(black_box(storage));
-    reader.config_mut().check_end_names = false;
-    reader.config_mut().allow_unmatched_ends = true;
-    let mut count = 0;
-    loop {
-        match reader.read_event() {
-            Ok(Event::Eof) | Err(_) => return count,
-            Ok(event) => count += black_box(&event).len().min(1),
-        }
-    }
-}
-
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let short = std::env::var_os("BENCH_SHORT").is_some_and(|value| !value.is_empty());
@@ -90,10 +71,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut rates: HashMap<&str, Vec<f64>> = HashMap::new();
     // The first round warms up.
     for round in 0..=rounds {
-        let mut taken =
-            vec![("quick-xml, events only", cpu(|| storage.iter().map(|page| events(page)).sum()))];
+        let mut read: Result<usize, _> = Ok(0);
+        let events = cpu(|| read = storage.iter().map(|page| conversion::events(black_box(page))).sum());
+        read?;
+        let mut taken = vec![("quick-xml, events only", events)];
         for (name, converter) in CONVERTERS {
-            taken.push((name, cpu(|| storage.iter().map(|page| converter(black_box(page)).len()).sum())));
+            taken.push((
+                name,
+                cpu(|| storage.iter().map(|page| converter(black_box(page)).len()).sum::<usize>()),
+            ));
         }
         let mut round_rates: Vec<(&str, f64)> =
             taken.into_iter().map(|(name, seconds)| (name, rate(seconds))).collect();
@@ -205,7 +191,7 @@ impl Component {
     }
 }
 
-fn cpu(work: impl FnOnce() -> usize) -> f64 {
+fn cpu<T>(work: impl FnOnce() -> T) -> f64 {
     let began = ProcessTime::now();
     black_box(work());
     began.elapsed().as_secs_f64()

@@ -11,6 +11,8 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program shows what it found")]
 
+#[path = "../../../benches/conversion/mod.rs"]
+mod conversion;
 mod machine;
 mod measured;
 mod plot;

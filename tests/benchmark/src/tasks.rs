@@ -5,7 +5,6 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-use confluence_connector::markdown::{Page, convert as convert_natively};
 use confluence_site::Site;
 use cpu_time::ProcessTime;
 use futures::TryStreamExt as _;
@@ -13,11 +12,10 @@ use kai::source_file::Registration;
 use kai::store::{SharedStore, SqliteStore, Store as _};
 use kai::sync::SyncOptions;
 use kai_host::{Carry, Change, ComponentSource, Connector, Host, HostBuilder, StoragePage};
-use quick_xml::Reader;
-use quick_xml::events::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
+use crate::conversion;
 use crate::measured::{Meter, Usage, resident_mib};
 use crate::table::median;
 
@@ -148,8 +146,11 @@ pub(crate) async fn convert(
     for round in 0..=rounds {
         let mut taken = [0.0; 4];
         let [events, native, calls, batches] = &mut taken;
-        *events = cpu(|| storage.iter().map(|page| count_events(page)).sum::<usize>());
-        *native = cpu(|| storage.iter().map(|page| markdown_length(page)).sum::<usize>());
+        let mut read: Result<usize, _> = Ok(0);
+        *events = cpu(|| read = storage.iter().map(|page| conversion::events(black_box(page))).sum());
+        read?;
+        *native =
+            cpu(|| storage.iter().map(|page| conversion::markdown(black_box(page)).len()).sum::<usize>());
         let began = ProcessTime::now();
         for page in &storage {
             let page = StoragePage {
@@ -190,30 +191,6 @@ fn cpu<T>(work: impl FnOnce() -> T) -> f64 {
     let began = ProcessTime::now();
     black_box(work());
     began.elapsed().as_secs_f64()
-}
-
-fn count_events(storage: &str) -> usize {
-    let mut reader = Reader::from_str(black_box(storage));
-    reader.config_mut().check_end_names = false;
-    reader.config_mut().allow_unmatched_ends = true;
-    let mut count = 0;
-    loop {
-        match reader.read_event() {
-            Ok(Event::Eof) | Err(_) => return count,
-            Ok(event) => count += black_box(&event).len().min(1),
-        }
-    }
-}
-
-fn markdown_length(storage: &str) -> usize {
-    let page = Page {
-        id: "1",
-        title: "Title",
-        space_key: "ENG",
-        base_url: "https://example.atlassian.net",
-        storage: black_box(storage),
-    };
-    convert_natively(&page).text.len()
 }
 
 /// Instances and tenants.
