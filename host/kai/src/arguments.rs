@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,7 +40,22 @@ pub(crate) struct Common {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Sync a simulated site end to end and show what came of it
-    Demo,
+    Demo {
+        /// Serve it instead: the simulated site and the service, ready to be clicked through
+        #[arg(long)]
+        serve: bool,
+        /// With --serve: where to listen
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", requires = "serve")]
+        listen: SocketAddr,
+    },
+    /// Serve: register sources, watch them sync and read their documents by browser or API
+    Serve(Serve),
+    /// Keys that let in to the service
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Those whose sources others do not see
+    #[command(subcommand)]
+    Tenants(Tenants),
     /// Check a source: its fields, its credential, its space
     Validate {
         /// Registration document (JSON)
@@ -125,6 +141,83 @@ pub(crate) enum Sources {
     /// Check a new token, from KAI_API_TOKEN or else from stdin, and keep it instead of the old one
     RotateToken {
         /// Id of the source, as `kai sources list` shows it
+        id: String,
+        /// Data directory
+        #[arg(long, value_name = "DIR", default_value = "kai-data")]
+        data: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Data directory
+    #[arg(long, value_name = "DIR", default_value = "kai-data")]
+    pub(crate) data: PathBuf,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Certificate chain (PEM), for TLS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Make a key and print it, once
+    Add {
+        /// What it is for
+        name: String,
+        /// Whose key it is; none: the administration's
+        #[arg(long, value_name = "ID")]
+        tenant: Option<String>,
+        /// Data directory
+        #[arg(long, value_name = "DIR", default_value = "kai-data")]
+        data: PathBuf,
+    },
+    /// Show the keys, without what opens
+    List {
+        /// Data directory
+        #[arg(long, value_name = "DIR", default_value = "kai-data")]
+        data: PathBuf,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a key in no longer
+    Revoke {
+        /// Its id, as `kai keys list` shows it
+        id: String,
+        /// Data directory
+        #[arg(long, value_name = "DIR", default_value = "kai-data")]
+        data: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tenants {
+    /// Make a tenant
+    Add {
+        /// Lower-case letters, digits and hyphens
+        id: String,
+        /// For people; none: the id
+        #[arg(long)]
+        name: Option<String>,
+        /// Data directory
+        #[arg(long, value_name = "DIR", default_value = "kai-data")]
+        data: PathBuf,
+    },
+    /// Show the tenants
+    List {
+        /// Data directory
+        #[arg(long, value_name = "DIR", default_value = "kai-data")]
+        data: PathBuf,
+    },
+    /// Remove a tenant that has no sources, with its keys
+    Remove {
+        /// Its id
         id: String,
         /// Data directory
         #[arg(long, value_name = "DIR", default_value = "kai-data")]

@@ -10,6 +10,7 @@ use kai::master_key::KeyLocation;
 use kai::source_file::Registration;
 use kai::store::{FailedPage, Filter, SourceRecord, SqliteStore, StoredChange, StoredDocument, WhatChanged};
 use kai::summary::Summary;
+use kai::validation;
 use kai_host::{ComponentSource, Connector, Host, Limits, StoragePage};
 use secrecy::SecretString;
 use serde::Serialize;
@@ -78,21 +79,10 @@ pub(crate) async fn validate(
     registration: &Registration,
     out: &mut impl Write,
 ) -> Result<u8, Error> {
-    check(connector, registration).await?;
+    validation::validate(connector, registration).await?;
     let scope = scope(registration.scope());
     print(out, &format!("{} is good: {}, {scope}", registration.source.base_url, registration.source.email));
     Ok(0)
-}
-
-/// Asks the site whether the credential is good and the space is there.
-pub(crate) async fn check(connector: &Connector, registration: &Registration) -> Result<(), Error> {
-    let session = connector.session(registration.source.clone())?;
-    let call = |error| Error::Call { space: None, error };
-    session.validate().await.map_err(call)?;
-    if let Some(scope) = &registration.scope_path {
-        session.list_partitions(Some(scope.clone()), None).await.map_err(call)?;
-    }
-    Ok(())
 }
 
 /// What is read, for people.

@@ -1,18 +1,23 @@
 //! `kai demo`: a simulated site on loopback, synced end to end, edited, and synced again.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use confluence_site::Site;
 use kai::error::Error;
+use kai::master_key::KeyLocation;
+use kai::sealed_token::SealedToken;
+use kai::service::Options;
 use kai::source_file::Registration;
-use kai::store::{Filter, SharedStore, SqliteStore, StoreError};
+use kai::store::{DEFAULT_TENANT, Filter, Schedule, SharedStore, SqliteStore, StoreError};
 use kai::sync::{self, Outcome, SyncOptions};
 use kai_host::{Connector, Limits};
 
 use crate::arguments::Common;
 use crate::commands::{self, Environment, print};
 use crate::progress_bar::Progress;
+use crate::service_commands;
 
 const SPACES: usize = 3;
 const PAGES: usize = 600;
@@ -20,36 +25,103 @@ const PAGES: usize = 600;
 /// Of each answer: enough for the progress to be seen, short enough for nobody to wait.
 const LATENCY: Duration = Duration::from_millis(150);
 
+/// How often pages are edited while the demo is served, and how often they are looked for.
+const EDITED_EVERY: Duration = Duration::from_secs(60);
+
 /// Lines of the document that are shown.
 const SHOWN_LINES: usize = 40;
 
-pub(crate) async fn run(
+/// The simulated site and the service, until `stop` comes to its end. A source is registered, and its pages are edited now
+/// and then, so that there is something to see.
+pub(crate) async fn serve(
     environment: &Environment,
     common: &Common,
-    out: &mut impl Write,
+    listen: SocketAddr,
+    stop: impl Future<Output = ()>,
 ) -> Result<u8, Error> {
-    let failed = |error| Error::File { path: std::env::temp_dir(), error };
-    let site = Site::builder().spaces(SPACES).pages(PAGES).latency(LATENCY).start().await.map_err(failed)?;
-    print(
-        out,
-        &format!("A simulated Confluence site with {SPACES} spaces and {PAGES} pages: {}", site.base_url()),
-    );
+    let site = start_site().await?;
+    let connector = local_connector(environment, common).await?;
+    // Goes with everything in it when the demo ends; and so does its key.
+    let data = tempfile::tempdir().map_err(failed)?;
+    let configuration = tempfile::tempdir().map_err(failed)?;
+    let key = KeyLocation::new(None, Some(configuration.path().to_owned())).read_or_make(data.path())?;
+    let registration = registration(&site)?;
+    let mut store = SqliteStore::open(data.path())?;
+    store.add_source(DEFAULT_TENANT, &registration, &SealedToken::seal(&key, &registration)?)?;
+    let schedule = Schedule { run_every: Some(EDITED_EVERY), ..Schedule::default() };
+    let due = Schedule { next_run_at: Some(chrono::Utc::now().to_rfc3339()), ..schedule };
+    store.set_schedule(&registration.id(), &due)?;
+    drop(store);
+    let options = Options { data: data.path().to_owned(), listen, tls: None };
+    let say = |ready| {
+        service_commands::say(ready);
+        writeln!(
+            std::io::stderr(),
+            "kai: to register it once more, in one space: kind CONFLUENCE, base_url {}, email {}, api_token {}, space_key ENG",
+            site.base_url(),
+            Site::EMAIL,
+            Site::TOKEN
+        )
+        .ok();
+    };
+    let edits = async {
+        for round in 0_usize.. {
+            tokio::time::sleep(EDITED_EVERY).await;
+            site.with_state(|state| {
+                let ids: Vec<String> = state.visible_pages().into_iter().map(|page| page.id).collect();
+                for id in ids.iter().skip(round % PAGES).step_by(PAGES / 5) {
+                    state.edit(id, None);
+                }
+            });
+        }
+    };
+    let serving = kai::service::serve(&options, connector, key, say, stop);
+    tokio::select! {
+        result = serving => result.map(|()| 0),
+        () = edits => Ok(0),
+    }
+}
+
+async fn start_site() -> Result<Site, Error> {
+    Site::builder().spaces(SPACES).pages(PAGES).latency(LATENCY).start().await.map_err(failed)
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::File { path: std::env::temp_dir(), error }
+}
+
+fn registration(site: &Site) -> Result<Registration, Error> {
     let document = serde_json::json!({
         "kind": "CONFLUENCE",
         "base_url": site.base_url(),
         "email": Site::EMAIL,
         "api_token": Site::TOKEN,
     });
-    let registration =
-        Registration::parse(document.to_string().as_bytes(), None).map_err(Error::SourceFile)?;
+    Registration::parse(document.to_string().as_bytes(), None).map_err(Error::SourceFile)
+}
+
+async fn local_connector(environment: &Environment, common: &Common) -> Result<Connector, Error> {
     let host = Common {
         allow_local: true,
         ca_file: common.ca_file.clone(),
         component: common.component.clone(),
         ..*common
     };
-    let connector = commands::connector(&host, environment, Limits::default()).await?;
+    commands::connector(&host, environment, Limits::default()).await
+}
 
+pub(crate) async fn run(
+    environment: &Environment,
+    common: &Common,
+    out: &mut impl Write,
+) -> Result<u8, Error> {
+    let site = start_site().await?;
+    print(
+        out,
+        &format!("A simulated Confluence site with {SPACES} spaces and {PAGES} pages: {}", site.base_url()),
+    );
+    let registration = registration(&site)?;
+    let connector = local_connector(environment, common).await?;
     heading(out, "kai validate");
     commands::validate(&connector, &registration, out).await?;
 

@@ -7,6 +7,7 @@
 //! What holds whatever happens between two requests: a batch and its checkpoint are written together; a delta token is
 //! written with the end of its space; a document is removed only where Confluence says that its page is gone.
 
+pub mod access_key;
 pub mod calls;
 pub mod error;
 pub mod markdown_files;
@@ -15,9 +16,11 @@ mod memory_budget;
 mod orphan_scan;
 pub mod progress;
 pub mod sealed_token;
+pub mod service;
 mod single_pages;
 pub mod source_file;
 mod space_listing;
 pub mod store;
 pub mod summary;
 pub mod sync;
+pub mod validation;

@@ -4,6 +4,7 @@ mod arguments;
 mod commands;
 mod demo;
 mod progress_bar;
+mod service_commands;
 mod source_commands;
 mod sync_command;
 mod watch_schedule;
@@ -58,6 +59,19 @@ async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error
     let connector = async || commands::connector(&common, &environment, limits).await;
     let read = |path: &PathBuf| Registration::read(path, environment.token.clone());
     let mut out = std::io::stdout().lock();
+    // Both come to an end of their own when they are told to.
+    match &arguments.command {
+        Command::Serve(serve) => {
+            let connector = connector().await?;
+            let stop = async { _ = stop_signal().await };
+            return service_commands::serve(connector, serve, &environment, stop).await;
+        }
+        Command::Demo { serve: true, listen } => {
+            let stop = async { _ = stop_signal().await };
+            return demo::serve(&environment, &common, *listen, stop).await;
+        }
+        _ => {}
+    }
     let watching = match &arguments.command {
         Command::Sync(sync) => sync.watch.is_some(),
         Command::Changes(changes) => changes.follow,
@@ -65,7 +79,11 @@ async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error
     };
     let work = async {
         match arguments.command {
-            Command::Demo => demo::run(&environment, &common, &mut out).await,
+            Command::Demo { .. } => demo::run(&environment, &common, &mut out).await,
+            // Served above.
+            Command::Serve(_) => Ok(0),
+            Command::Keys(keys) => service_commands::keys(&keys, &mut out),
+            Command::Tenants(tenants) => service_commands::tenants(&tenants, &mut out),
             Command::Validate { source } => {
                 let registration = read(&source)?;
                 commands::validate(&connector().await?, &registration, &mut out).await

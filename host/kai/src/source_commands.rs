@@ -6,7 +6,8 @@ use std::path::Path;
 use kai::error::Error;
 use kai::sealed_token::SealedToken;
 use kai::source_file::{Registration, TOKEN_VARIABLE};
-use kai::store::{RegisteredSource, SourceOverview, SqliteStore, StoreError};
+use kai::store::{DEFAULT_TENANT, RegisteredSource, SourceOverview, SqliteStore, StoreError};
+use kai::validation::validate;
 use kai_host::Connector;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -27,13 +28,13 @@ pub(crate) async fn add(
     environment: &Environment,
     out: &mut impl Write,
 ) -> Result<u8, Error> {
-    commands::check(connector, registration).await?;
+    validate(connector, registration).await?;
     let mut store = SqliteStore::open_beside_writer(data)?;
     // A key is made only where it is the first that the store needs: tokens that another one sealed would be lost.
     let first = store.registered_sources()?.is_empty();
     let key = if first { environment.key.read_or_make(data)? } else { environment.key.read(data)? };
     let sealed = SealedToken::seal(&key, registration)?;
-    let new = store.add_source(registration, &sealed)?;
+    let new = store.add_source(DEFAULT_TENANT, registration, &sealed)?;
     let line = format!(
         "{} source {}: {}, {}, {}",
         if new { "added" } else { "updated" },
@@ -75,7 +76,7 @@ pub(crate) async fn rotate(
     environment: &Environment,
     out: &mut impl Write,
 ) -> Result<u8, Error> {
-    commands::check(connector, registration).await?;
+    validate(connector, registration).await?;
     let mut store = SqliteStore::open_beside_writer(data)?;
     let (token, key) = (&registration.source.api_token, environment.key.read(data)?);
     let sources = store.registered_sources()?.into_iter();

@@ -24,26 +24,30 @@ pub struct Registration {
     pub source: Source,
     /// Overrides the source's `space_key`.
     pub scope_path: Option<String>,
+    /// The id that a store gave it, where that is not the one that its fields make: of another tenant, or read in
+    /// another scope than it was registered with.
+    pub registered_as: Option<String>,
 }
 
+/// The fields of a registration document.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
-    kind: String,
-    base_url: String,
-    email: String,
+pub(crate) struct Document {
+    pub(crate) kind: String,
+    pub(crate) base_url: String,
+    pub(crate) email: String,
     #[serde(default)]
-    api_token: Option<SecretText>,
+    pub(crate) api_token: Option<SecretText>,
     #[serde(default)]
-    space_key: Option<String>,
+    pub(crate) space_key: Option<String>,
     #[serde(default)]
-    scope_path: Option<String>,
+    pub(crate) scope_path: Option<String>,
     #[serde(default)]
-    cloud_id: Option<String>,
+    pub(crate) cloud_id: Option<String>,
 }
 
 /// Text that serde's own messages must not repeat: "invalid type: integer `1234`".
-struct SecretText(SecretString);
+pub(crate) struct SecretText(pub(crate) SecretString);
 
 impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -82,13 +86,20 @@ impl Registration {
                 format!("this is not JSON (line {}, column {})", error.line(), error.column())
             }
         })?;
+        Self::from_document(document, token)
+    }
+
+    /// The source that a document names; `token` fills in a missing `api_token`.
+    pub(crate) fn from_document(document: Document, token: Option<SecretString>) -> Result<Self, String> {
         if document.kind != KIND {
             return Err(format!("kind is {:?}: write \"{KIND}\"", document.kind));
         }
         let given =
             document.api_token.map(|token| token.0).filter(|token| !token.expose_secret().trim().is_empty());
         let Some(api_token) = given.or(token) else {
-            return Err(format!("api_token is missing: write it into the file, or set {TOKEN_VARIABLE}"));
+            return Err(format!(
+                "api_token is missing: write it into the document, or, for the command line, set {TOKEN_VARIABLE}"
+            ));
         };
         for (field, value) in [("base_url", &document.base_url), ("email", &document.email)] {
             if value.trim().is_empty() {
@@ -105,6 +116,7 @@ impl Registration {
                 cloud_id: document.cloud_id,
             },
             scope_path: document.scope_path,
+            registered_as: None,
         })
     }
 
@@ -123,10 +135,16 @@ impl Registration {
         self.scope_path.as_deref().or(self.source.space_key.as_deref())
     }
 
-    /// What the source is known as in a store: the same for the same site, account and scope, whatever the token.
-    /// Another scope is another source, so that what one leaves out is not taken for deleted by the other.
+    /// What the source is known as in a store: what it was registered as, or else the same for the same site, account
+    /// and scope, whatever the token. Another scope is another source, so that what one leaves out is not taken for
+    /// deleted by the other.
     #[must_use]
     pub fn id(&self) -> String {
+        self.registered_as.clone().unwrap_or_else(|| self.own_id())
+    }
+
+    /// The id that its fields make.
+    pub(crate) fn own_id(&self) -> String {
         let scope = self.scope().map(|scope| scope.trim_matches('/').trim_start_matches("spaces/"));
         let parts = [
             self.source.kind.as_str(),

@@ -111,7 +111,9 @@ pub(crate) async fn watch(
             let Some(at) = sources.iter().position(|source| source.id == id) else { continue };
             let (source, store) = (sources.swap_remove(at), &store);
             running.push(async move {
-                let full = arguments.full || is_full_due(store, &source.id, arguments.full_every).await;
+                let (id, every) = (source.id.clone(), arguments.full_every);
+                let due = store.with(move |store| store.is_full_run_due(&id, every)).await.unwrap_or(false);
+                let full = arguments.full || due;
                 Run { connector, store, arguments, full, heading: true }.of_named(source).await
             });
         }
@@ -134,19 +136,6 @@ pub(crate) async fn watch(
             }
         };
     }
-}
-
-/// Whether what only a full run finds (deletions, moves) was not looked for since that long.
-async fn is_full_due(store: &SharedStore<SqliteStore>, id: &str, every: Duration) -> bool {
-    let id = id.to_owned();
-    let last = store.with(move |store| store.last_full_run(&id)).await;
-    let Ok(Some(ended_at)) = last else { return false };
-    let every = chrono::TimeDelta::from_std(every).unwrap_or(chrono::TimeDelta::MAX);
-    chrono::DateTime::parse_from_rfc3339(&ended_at)
-        // One from the future is from before the clock was set back.
-        .is_ok_and(|ended_at| {
-            !(chrono::TimeDelta::zero()..every).contains(&(chrono::Utc::now() - ended_at.to_utc()))
-        })
 }
 
 /// How one run is done.

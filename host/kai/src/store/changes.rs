@@ -127,8 +127,9 @@ pub(super) fn note_removals(
 ) -> Result<(), StoreError> {
     let removed = transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO removals (change, source_id, id)
-             SELECT (SELECT last FROM changes) + row_number() OVER (ORDER BY rowid), source_id, id
+            "INSERT OR REPLACE INTO removals (change, source_id, id, tenant_id)
+             SELECT (SELECT last FROM changes) + row_number() OVER (ORDER BY rowid), source_id, id,
+                    (SELECT tenant_id FROM sources WHERE id = ?1)
              FROM documents WHERE source_id = ?1 AND (?2 IS NULL OR id = ?2)",
         )?
         .execute(params![source_id, id])?;

@@ -2,12 +2,16 @@
 
 mod changes;
 mod content;
+mod document_listing;
 mod opening;
 mod registered_sources;
 #[cfg(test)]
 pub(crate) mod samples;
+mod search;
+mod service_runs;
 mod shared;
 mod sqlite;
+mod tenants;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,9 +19,15 @@ use std::path::PathBuf;
 use kai_host::{Document, Partition, Reference};
 
 pub use self::changes::{StoredChange, WhatChanged};
-pub use self::registered_sources::{CompletedRun, RegisteredSource, SourceOverview};
+pub use self::document_listing::{DocumentPlace, DocumentQuery, ListedDocument};
+pub use self::registered_sources::{
+    CompletedRun, DEFAULT_FULL_EVERY, RegisteredSource, Schedule, SourceFilter, SourceOverview,
+};
+pub use self::search::SearchQuery;
+pub use self::service_runs::{EndedRun, NewRun, RunState, ServiceRun};
 pub use self::shared::SharedStore;
 pub use self::sqlite::SqliteStore;
+pub use self::tenants::{DEFAULT_TENANT, KeyAdded, StoredKey, Tenant, is_tenant_id};
 use crate::summary::{DocumentCounts, Mode};
 
 /// What to do with a store that is damaged.

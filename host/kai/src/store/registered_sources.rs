@@ -1,7 +1,9 @@
 //! The sources of a store: registered with their sealed tokens, or known from the files that they were synced from.
 
+use std::time::Duration;
+
 use kai_host::Source;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 use secrecy::SecretString;
 
 use super::changes;
@@ -18,6 +20,16 @@ use crate::summary::Mode;
 pub struct SourceOverview {
     /// The source.
     pub source: SourceRecord,
+    /// Whose it is.
+    pub tenant_id: String,
+    /// As it was registered.
+    pub space_key: Option<String>,
+    /// As it was registered: it wins over the `space_key`.
+    pub scope_path: Option<String>,
+    /// As it was registered.
+    pub cloud_id: Option<String>,
+    /// When the service begins runs by itself.
+    pub schedule: Schedule,
     /// Number of documents.
     pub documents: u64,
     /// Number of pages that could not be had.
@@ -26,6 +38,29 @@ pub struct SourceOverview {
     pub last_run: Option<CompletedRun>,
     /// Whether the store keeps its token, sealed. If not, it is known from a file only.
     pub token_kept: bool,
+}
+
+/// When runs of a source begin without being asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Schedule {
+    /// From the end of a run to the next; none: never.
+    pub run_every: Option<Duration>,
+    /// How long ago the last full run may be before a run is full; none: [`DEFAULT_FULL_EVERY`].
+    pub full_every: Option<Duration>,
+    /// When the next run begins: RFC 3339, UTC.
+    pub next_run_at: Option<String>,
+}
+
+/// Only a full run finds what was deleted.
+pub const DEFAULT_FULL_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Which sources to look at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SourceFilter<'a> {
+    /// Of one tenant.
+    pub tenant_id: Option<&'a str>,
+    /// One source.
+    pub id: Option<&'a str>,
 }
 
 /// A run that came to its end.
@@ -53,6 +88,12 @@ impl RegisteredSource {
         &self.id
     }
 
+    /// Its registration without its token.
+    #[must_use]
+    pub fn registration(&self) -> &Registration {
+        &self.registration
+    }
+
     /// Whether its token is that of this registration's account on this site.
     #[must_use]
     pub fn shares_account(&self, registration: &Registration) -> bool {
@@ -68,7 +109,7 @@ impl RegisteredSource {
     /// See [`SealedTokenError`].
     pub fn open(self, key: &MasterKey) -> Result<Registration, SealedTokenError> {
         let token = self.sealed_token.open(key, &self.registration)?;
-        self.with(token)
+        Ok(self.with(token))
     }
 
     /// Its registration with another token.
@@ -78,40 +119,49 @@ impl RegisteredSource {
     /// its key is there: no token may go there.
     pub fn with_token(self, token: SecretString, key: &MasterKey) -> Result<Registration, SealedTokenError> {
         match self.sealed_token.open(key, &self.registration) {
+            // Without the seal, only the id says what was registered.
+            Err(SealedTokenError::OtherKey { .. }) if self.registration.registered_as.is_some() => {
+                Err(SealedTokenError::Damaged { source_id: self.id })
+            }
             Err(damaged @ SealedTokenError::Damaged { .. }) => Err(damaged),
-            Ok(_) | Err(SealedTokenError::OtherKey { .. }) => self.with(token),
+            Ok(_) | Err(SealedTokenError::OtherKey { .. }) => Ok(self.with(token)),
         }
     }
 
-    fn with(mut self, token: SecretString) -> Result<Registration, SealedTokenError> {
-        if self.registration.id() != self.id {
-            return Err(SealedTokenError::Damaged { source_id: self.id });
-        }
+    fn with(mut self, token: SecretString) -> Registration {
         self.registration.source.api_token = token;
-        Ok(self.registration)
+        self.registration
     }
 }
 
 impl SqliteStore {
-    /// When the last full run of a source came to its end: RFC 3339, UTC.
+    /// Whether what only a full run finds (deletions, moves) was not looked for since that long. Not of a source that
+    /// never was: its next run is full anyway.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn last_full_run(&self, source_id: &str) -> Result<Option<String>, StoreError> {
-        let ended_at = self.connection.query_row(
+    pub fn is_full_run_due(&self, source_id: &str, every: Duration) -> Result<bool, StoreError> {
+        let ended_at: Option<String> = self.connection.query_row(
             "SELECT max(ended_at) FROM runs WHERE source_id = ?1 AND mode = ?2",
             params![source_id, Mode::Full.name()],
             |row| row.get(0),
         )?;
-        Ok(ended_at)
+        let Some(ended_at) = ended_at else { return Ok(false) };
+        let every = chrono::TimeDelta::from_std(every).unwrap_or(chrono::TimeDelta::MAX);
+        let ended_at = chrono::DateTime::parse_from_rfc3339(&ended_at);
+        // One from the future is from before the clock was set back.
+        Ok(ended_at.is_ok_and(|ended_at| {
+            !(chrono::TimeDelta::zero()..every).contains(&(chrono::Utc::now() - ended_at.to_utc()))
+        }))
     }
 
-    /// Registers a source, or updates it. Whether it is registered for the first time.
+    /// Registers a source of a tenant, or updates it. Whether it is registered for the first time.
     ///
     /// # Errors
     /// See [`StoreError`]; likewise of the methods below.
     pub fn add_source(
         &mut self,
+        tenant_id: &str,
         registration: &Registration,
         sealed_token: &SealedToken,
     ) -> Result<bool, StoreError> {
@@ -121,8 +171,8 @@ impl SqliteStore {
         let known = transaction.query_row(known, [&id], |_| Ok(())).optional()?.is_some();
         transaction.execute(
             "INSERT INTO sources (id, kind, base_url, email, scope, space_key, scope_path, cloud_id, sealed_token,
-                                  registered_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                                  registered_at, tenant_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (id) DO UPDATE SET
                  base_url = excluded.base_url, email = excluded.email, scope = excluded.scope,
                  space_key = excluded.space_key, scope_path = excluded.scope_path, cloud_id = excluded.cloud_id,
@@ -139,10 +189,57 @@ impl SqliteStore {
                 source.cloud_id,
                 sealed_token.as_bytes(),
                 now(),
+                tenant_id,
             ],
         )?;
         transaction.commit()?;
         Ok(!known)
+    }
+
+    /// The source that a tenant has with this account, site and scope already.
+    pub fn same_source(
+        &self,
+        tenant_id: &str,
+        registration: &Registration,
+    ) -> Result<Option<String>, StoreError> {
+        let wanted = registration.own_id();
+        let filter = SourceFilter { tenant_id: Some(tenant_id), id: None };
+        let sources = self.registered_sources_of(filter)?;
+        Ok(sources.into_iter().find(|source| source.registration.own_id() == wanted).map(|source| source.id))
+    }
+
+    /// Whether there is a source of this id, of whomever.
+    pub fn has_source(&self, id: &str) -> Result<bool, StoreError> {
+        let found = self.connection.query_row("SELECT 1 FROM sources WHERE id = ?1", [id], |_| Ok(()));
+        Ok(found.optional()?.is_some())
+    }
+
+    /// Reads a registered source in another scope from now on. Its next run is a full one that begins anew; what is out
+    /// of the new scope is removed by it. Whether there is one of this id.
+    pub fn change_scope(&mut self, registration: &Registration) -> Result<bool, StoreError> {
+        let id = registration.id();
+        let transaction = self.connection.transaction()?;
+        let changed = transaction.execute(
+            "UPDATE sources SET space_key = ?2, scope_path = ?3, scope = ?4, full_crawls = 0 WHERE id = ?1",
+            params![id, registration.source.space_key, registration.scope_path, registration.scope()],
+        )?;
+        transaction.execute(
+            "UPDATE spaces SET delta_token = NULL, cursor = NULL, cursor_since = NULL WHERE source_id = ?1",
+            [&id],
+        )?;
+        transaction.execute("DELETE FROM runs WHERE source_id = ?1 AND ended_at IS NULL", [&id])?;
+        transaction.commit()?;
+        Ok(changed > 0)
+    }
+
+    /// Sets when runs of a source begin by themselves. Whether there is one of this id.
+    pub fn set_schedule(&mut self, id: &str, schedule: &Schedule) -> Result<bool, StoreError> {
+        let seconds = |every: Option<Duration>| every.and_then(|every| i64::try_from(every.as_secs()).ok());
+        let changed = self.connection.execute(
+            "UPDATE sources SET run_every = ?2, full_every = ?3, next_run_at = ?4 WHERE id = ?1",
+            params![id, seconds(schedule.run_every), seconds(schedule.full_every), schedule.next_run_at],
+        )?;
+        Ok(changed > 0)
     }
 
     /// Keeps another token for a registered source. Whether there is one of this id.
@@ -160,7 +257,7 @@ impl SqliteStore {
         let transaction = self.connection.transaction()?;
         changes::note_removals(&transaction, id, None)?;
         let documents = transaction.execute("DELETE FROM documents WHERE source_id = ?1", [id])?;
-        for table in ["failures", "spaces", "runs"] {
+        for table in ["failures", "spaces", "runs", "service_runs"] {
             transaction.execute(&format!("DELETE FROM {table} WHERE source_id = ?1"), [id])?;
         }
         let removed = transaction.execute("DELETE FROM sources WHERE id = ?1", [id])?;
@@ -170,46 +267,73 @@ impl SqliteStore {
 
     /// The sources whose tokens the store keeps, in the order in which they were registered.
     pub fn registered_sources(&self) -> Result<Vec<RegisteredSource>, StoreError> {
-        let mut statement = self.connection.prepare(
+        self.registered_sources_of(SourceFilter::default())
+    }
+
+    /// Those of them that the filter lets through.
+    pub fn registered_sources_of(
+        &self,
+        filter: SourceFilter<'_>,
+    ) -> Result<Vec<RegisteredSource>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
             "SELECT id, kind, base_url, email, space_key, scope_path, cloud_id, sealed_token FROM sources
-             WHERE sealed_token IS NOT NULL ORDER BY registered_at, id",
+             WHERE sealed_token IS NOT NULL AND (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR id = ?2)
+             ORDER BY registered_at, id",
         )?;
-        let sources = statement.query_map([], |row| {
-            Ok(RegisteredSource {
-                id: row.get(0)?,
-                registration: Registration {
-                    source: Source {
-                        kind: row.get(1)?,
-                        base_url: row.get(2)?,
-                        email: row.get(3)?,
-                        api_token: SecretString::default(),
-                        space_key: row.get(4)?,
-                        cloud_id: row.get(6)?,
-                    },
-                    scope_path: row.get(5)?,
+        let sources = statement.query_map(params![filter.tenant_id, filter.id], |row| {
+            let id: String = row.get(0)?;
+            let mut registration = Registration {
+                source: Source {
+                    kind: row.get(1)?,
+                    base_url: row.get(2)?,
+                    email: row.get(3)?,
+                    api_token: SecretString::default(),
+                    space_key: row.get(4)?,
+                    cloud_id: row.get(6)?,
                 },
-                sealed_token: row.get::<_, Vec<u8>>(7)?.into(),
-            })
+                scope_path: row.get(5)?,
+                registered_as: None,
+            };
+            if registration.own_id() != id {
+                registration.registered_as = Some(id.clone());
+            }
+            Ok(RegisteredSource { id, registration, sealed_token: row.get::<_, Vec<u8>>(7)?.into() })
         })?;
         Ok(sources.collect::<Result<_, _>>()?)
     }
 
     /// All sources, with what the store has of each.
     pub fn source_overviews(&self) -> Result<Vec<SourceOverview>, StoreError> {
-        let mut statement = self.connection.prepare(
+        self.source_overviews_of(SourceFilter::default())
+    }
+
+    /// Those of them that the filter lets through.
+    pub fn source_overviews_of(&self, filter: SourceFilter<'_>) -> Result<Vec<SourceOverview>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
             "SELECT sources.id, kind, base_url, email, scope, sealed_token IS NOT NULL,
                     (SELECT count(*) FROM documents WHERE source_id = sources.id),
                     (SELECT count(*) FROM failures WHERE source_id = sources.id),
-                    last.mode, last.ended_at
+                    last.mode, last.ended_at, tenant_id, space_key, scope_path, cloud_id, run_every, full_every,
+                    next_run_at
              FROM sources LEFT JOIN runs AS last ON last.id =
                  (SELECT max(id) FROM runs WHERE source_id = sources.id AND ended_at IS NOT NULL)
+             WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR sources.id = ?2)
              ORDER BY coalesce(registered_at, ''), sources.id",
         )?;
-        let sources = statement.query_map([], |row| {
+        let sources = statement.query_map(params![filter.tenant_id, filter.id], |row| {
             let last_mode: Option<String> = row.get(8)?;
             let ended_at: Option<String> = row.get(9)?;
             Ok(SourceOverview {
                 source: source_record(row)?,
+                tenant_id: row.get(10)?,
+                space_key: row.get(11)?,
+                scope_path: row.get(12)?,
+                cloud_id: row.get(13)?,
+                schedule: Schedule {
+                    run_every: duration(row, 14)?,
+                    full_every: duration(row, 15)?,
+                    next_run_at: row.get(16)?,
+                },
                 token_kept: row.get(5)?,
                 documents: row.get::<_, i64>(6)?.unsigned_abs(),
                 failures: row.get::<_, i64>(7)?.unsigned_abs(),
@@ -220,12 +344,26 @@ impl SqliteStore {
         })?;
         Ok(sources.collect::<Result<_, _>>()?)
     }
+
+    /// The ids of the sources of a tenant, or of all.
+    pub fn source_ids(&self, tenant_id: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT id FROM sources WHERE ?1 IS NULL OR tenant_id = ?1 ORDER BY id")?;
+        let ids = statement.query_map([tenant_id], |row| row.get(0))?;
+        Ok(ids.collect::<Result<_, _>>()?)
+    }
+}
+
+fn duration(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Duration>> {
+    let seconds: Option<i64> = row.get(column)?;
+    Ok(seconds.map(|seconds| Duration::from_secs(seconds.unsigned_abs())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Checkpoint, FailedPage, Progress, Store as _, Write};
+    use crate::store::{Checkpoint, DEFAULT_TENANT, FailedPage, Progress, Store as _, Write};
     use kai_host::{Document, Metadata, Partition, Reference};
     use secrecy::ExposeSecret as _;
     use std::path::Path;
@@ -242,7 +380,9 @@ mod tests {
     }
 
     fn add(store: &mut SqliteStore, registration: &Registration) -> bool {
-        store.add_source(registration, &SealedToken::seal(&key(1), registration).unwrap()).unwrap()
+        store
+            .add_source(DEFAULT_TENANT, registration, &SealedToken::seal(&key(1), registration).unwrap())
+            .unwrap()
     }
 
     /// A run of the source that wrote one document, met one failure, and stopped in the middle of its one space.
@@ -281,7 +421,7 @@ mod tests {
         assert!(!format!("{registered:?}").contains("rotated"));
         let found = registered.open(&key(1)).unwrap();
         assert_eq!(found.id(), source.id());
-        let Registration { source: Source { api_token, space_key, cloud_id, .. }, scope_path } = found;
+        let Registration { source: Source { api_token, space_key, cloud_id, .. }, scope_path, .. } = found;
         assert_eq!(api_token.expose_secret(), "rotated");
         assert_eq!(
             (space_key.as_deref(), scope_path.as_deref(), cloud_id.as_deref()),

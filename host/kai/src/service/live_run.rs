@@ -1,0 +1,146 @@
+//! A run that is under way, as others watch it.
+
+use std::time::{Duration, Instant};
+
+use chrono::{SecondsFormat, Utc};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+
+use super::feed::Feed;
+use crate::progress::{Event, Observer};
+use crate::summary::DocumentCounts;
+
+/// Spaces that failed and are named; of more, only the number is known.
+const NAMED_FAILURES: usize = 20;
+
+/// How a run comes along.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
+pub(crate) struct RunProgress {
+    /// `queued`, `running`, or how it ended.
+    pub state: String,
+    /// `full` or `delta`, once it is known: a source that was never read to its end is read in full.
+    pub mode: Option<String>,
+    /// Spaces that are read, and those that were read to their end.
+    pub spaces: u64,
+    /// See `spaces`.
+    pub spaces_ended: u64,
+    /// Pages to be met, where that is known.
+    pub expected: Option<u64>,
+    /// Documents so far.
+    pub documents: Counts,
+    /// Pages a second since it began.
+    pub pages_per_second: f64,
+    /// Until when Confluence asked to be left alone: RFC 3339, UTC.
+    pub paused_until: Option<String>,
+    /// Documents that were not met and are looked up one by one before they are removed.
+    pub confirming: u64,
+    /// Spaces that could not be read to their end, and why; the first 20.
+    pub failures: Vec<SpaceFailure>,
+}
+
+/// A space that could not be read to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct SpaceFailure {
+    /// Key of the space.
+    pub space_key: String,
+    /// Why.
+    pub detail: String,
+}
+
+/// What became of documents.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Counts {
+    /// Written: new, or in a new version.
+    pub upserted: u64,
+    /// Met again as they were.
+    pub unchanged: u64,
+    /// Gone from Confluence.
+    pub removed: u64,
+    /// Not to be had.
+    pub failed: u64,
+}
+
+impl From<DocumentCounts> for Counts {
+    fn from(counts: DocumentCounts) -> Self {
+        Self {
+            upserted: counts.upserted,
+            unchanged: counts.unchanged,
+            removed: counts.removed,
+            failed: counts.failed,
+        }
+    }
+}
+
+/// A run that waits or is under way.
+pub(crate) struct LiveRun {
+    progress: watch::Sender<RunProgress>,
+    pub(crate) cancelled: CancellationToken,
+    began: Instant,
+    tenant_id: String,
+    feed: Feed,
+}
+
+impl LiveRun {
+    pub(crate) fn new(tenant_id: String, feed: Feed, cancelled: CancellationToken) -> Self {
+        let progress = RunProgress { state: "queued".to_owned(), ..RunProgress::default() };
+        Self { progress: watch::Sender::new(progress), cancelled, began: Instant::now(), tenant_id, feed }
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<RunProgress> {
+        self.progress.subscribe()
+    }
+
+    pub(crate) fn set_state(&self, state: &str) {
+        self.progress.send_modify(|progress| {
+            progress.state = state.to_owned();
+            progress.paused_until = None;
+        });
+        self.feed.ring(&self.tenant_id);
+    }
+}
+
+impl Observer for LiveRun {
+    fn event(&self, event: Event) {
+        let committed = matches!(event, Event::Committed(_));
+        self.progress.send_modify(|progress| match event {
+            Event::Started { mode, spaces, expected, .. } => {
+                progress.mode = Some(mode.name().to_owned());
+                progress.spaces = spaces as u64;
+                progress.expected = expected;
+            }
+            Event::Committed(counts) => {
+                let so_far = &mut progress.documents;
+                so_far.upserted += counts.upserted;
+                so_far.unchanged += counts.unchanged;
+                so_far.removed += counts.removed;
+                so_far.failed += counts.failed;
+                let seconds = self.began.elapsed().as_secs_f64().max(0.001);
+                progress.pages_per_second =
+                    ((so_far.upserted + so_far.unchanged) as f64 / seconds * 10.0).round() / 10.0;
+                // Whoever asks to be left alone gets no pages written.
+                if counts != DocumentCounts::default() {
+                    progress.paused_until = None;
+                }
+            }
+            Event::SpaceEnded(_) => progress.spaces_ended += 1,
+            Event::SpaceFailed { key, reason } => {
+                if progress.failures.len() < NAMED_FAILURES {
+                    progress.failures.push(SpaceFailure { space_key: key, detail: reason });
+                }
+            }
+            Event::Paused(until) => progress.paused_until = Some(wall_clock(until)),
+            Event::Confirming(pages) => progress.confirming = pages as u64,
+        });
+        if committed {
+            self.feed.ring(&self.tenant_id);
+        }
+    }
+}
+
+fn wall_clock(at: Instant) -> String {
+    let left = at.saturating_duration_since(Instant::now()).min(Duration::from_secs(7 * 24 * 60 * 60));
+    let left = chrono::TimeDelta::from_std(left).unwrap_or_default();
+    (Utc::now() + left).to_rfc3339_opts(SecondsFormat::Secs, true)
+}

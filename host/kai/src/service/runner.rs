@@ -1,0 +1,425 @@
+//! Begins runs, when somebody asks for one or a schedule says so, and sees them to their ends.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use kai_host::Connector;
+use serde::Serialize;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::{error, info, warn};
+
+use super::feed::Feed;
+use super::live_run::LiveRun;
+use super::problem::{self, Kind, Problem};
+use super::run_queue::{Due, RunQueue, Waiting, next_run};
+use crate::access_key::random_id;
+use crate::error::Error;
+use crate::master_key::MasterKey;
+use crate::store::{
+    DEFAULT_FULL_EVERY, EndedRun, NewRun, RunState, Schedule, ServiceRun, SharedStore, SourceFilter,
+    SourceOverview, SqliteStore, Store as _, StoreError,
+};
+use crate::summary::Mode;
+use crate::sync::{Outcome, SyncOptions, sync};
+
+/// The clock may be set while a dispatcher sleeps; it looks at least this often.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// How long the dispatcher leaves a source alone whose run could not even be asked for.
+const AFTER_FAULT: Duration = Duration::from_secs(60);
+
+/// The dispatcher and what is under way. Clones are handles to the same.
+#[derive(Clone)]
+pub(crate) struct Runner(Arc<Inner>);
+
+struct Inner {
+    store: SharedStore<SqliteStore>,
+    connector: Connector,
+    master_key: Arc<MasterKey>,
+    feed: Feed,
+    queue: Mutex<RunQueue>,
+    /// Runs that wait or are under way, by id.
+    live: Mutex<HashMap<String, Arc<LiveRun>>>,
+    wake: Notify,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+/// Why a run did not come to its end, as the store keeps it.
+#[derive(Serialize)]
+struct Cause {
+    kind: Kind,
+    detail: String,
+}
+
+impl Runner {
+    /// Goes on with what an earlier process was at, and with the schedules.
+    pub(crate) async fn start(
+        store: SharedStore<SqliteStore>,
+        connector: Connector,
+        master_key: Arc<MasterKey>,
+        feed: Feed,
+        stopping: CancellationToken,
+    ) -> Result<Self, StoreError> {
+        let (runs, sources) = store
+            .with(|store| {
+                // An id is random, so one that cannot be had is worth no more than the number of the attempt.
+                let runs = store.take_up_runs(|| random_id().unwrap_or_else(|error| error.to_string()))?;
+                Ok::<_, StoreError>((runs, store.source_overviews()?))
+            })
+            .await?;
+        let runner = Self(Arc::new(Inner {
+            store,
+            connector,
+            master_key,
+            feed,
+            queue: Mutex::default(),
+            live: Mutex::default(),
+            wake: Notify::new(),
+            tasks: TaskTracker::new(),
+            stopping,
+        }));
+        for source in &sources {
+            runner.schedule(source);
+            for run in runs.iter().filter(|run| run.asked.source_id == source.source.id) {
+                info!(source = source.source.id, run = run.asked.id, "a run goes on");
+                if !runner.enqueue(source, &run.asked.id) {
+                    runner.finish(&run.asked, None, ended(RunState::Cancelled)).await;
+                }
+            }
+        }
+        runner.0.tasks.spawn(runner.clone().dispatch());
+        Ok(runner)
+    }
+
+    /// Asks for a run of a source.
+    pub(crate) async fn request(
+        &self,
+        source: &SourceOverview,
+        mode: Mode,
+        confirm_removals: bool,
+    ) -> Result<ServiceRun, Problem> {
+        let source_id = source.source.id.clone();
+        if !source.token_kept {
+            return Err(Problem::conflict(format!(
+                "source {source_id} was synced from a file and has no token here: register it"
+            )));
+        }
+        let waits = |run: &str| {
+            Problem::conflict(format!("run {run} of source {source_id} waits for its turn already"))
+        };
+        if let Some(run) = self.queue().waiting_for(&source_id) {
+            return Err(waits(run));
+        }
+        let id = random_id().map_err(Problem::internal)?;
+        let asked = NewRun { id: id.clone(), source_id: source_id.clone(), mode, confirm_removals };
+        let stored = asked.clone();
+        let queued = self.0.store.with(move |store| store.queue_run(&stored)).await?;
+        let Some(run) = queued else { return Err(Problem::not_found("source")) };
+        if self.enqueue(source, &id) {
+            self.0.wake.notify_one();
+            return Ok(run);
+        }
+        self.finish(&asked, None, ended(RunState::Cancelled)).await;
+        Err(waits("asked for a moment ago"))
+    }
+
+    /// Stops a run. Whether it waited or was under way.
+    pub(crate) async fn cancel(&self, run: &NewRun) -> bool {
+        let Some(live) = self.live(&run.id) else { return false };
+        let waited = self.queue().withdraw(&run.id);
+        live.cancelled.cancel();
+        if waited {
+            self.finish(run, Some(&live), ended(RunState::Cancelled)).await;
+            self.forget(&run.id);
+        }
+        true
+    }
+
+    /// Stops whatever is under way or waits for a source, and waits for it to be over.
+    pub(crate) async fn stop_source(&self, source_id: &str) {
+        loop {
+            let runs: Vec<String> = {
+                let queue = self.queue();
+                let (waiting, running) = (queue.waiting_for(source_id), queue.running_for(source_id));
+                waiting.into_iter().chain(running).map(str::to_owned).collect()
+            };
+            if runs.is_empty() {
+                return;
+            }
+            for id in runs {
+                let watched = self.live(&id).map(|live| live.watch());
+                let run = NewRun {
+                    id,
+                    source_id: source_id.to_owned(),
+                    mode: Mode::Delta,
+                    confirm_removals: false,
+                };
+                self.cancel(&run).await;
+                if let Some(mut watched) = watched {
+                    // It is dropped when the run is over.
+                    while watched.changed().await.is_ok() {}
+                }
+            }
+        }
+    }
+
+    /// Whether a run of the source waits or is under way.
+    pub(crate) fn is_busy(&self, source_id: &str) -> bool {
+        let queue = self.queue();
+        queue.waiting_for(source_id).is_some() || queue.running_for(source_id).is_some()
+    }
+
+    /// The run, while it waits or is under way.
+    pub(crate) fn live(&self, run_id: &str) -> Option<Arc<LiveRun>> {
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner).get(run_id).cloned()
+    }
+
+    /// The run of a source that is under way or else waits.
+    pub(crate) fn live_of_source(&self, source_id: &str) -> Option<(String, Arc<LiveRun>)> {
+        let id = {
+            let queue = self.queue();
+            queue.running_for(source_id).or_else(|| queue.waiting_for(source_id))?.to_owned()
+        };
+        let live = self.live(&id)?;
+        Some((id, live))
+    }
+
+    /// Takes over when a source is due.
+    pub(crate) fn schedule(&self, source: &SourceOverview) {
+        let at = source.schedule.next_run_at.as_deref();
+        let due = at
+            .and_then(|at| DateTime::parse_from_rfc3339(at).ok())
+            .map(|at| Due { tenant_id: source.tenant_id.clone(), at: at.to_utc() });
+        self.queue().schedule(&source.source.id, due.filter(|_| source.schedule.run_every.is_some()));
+        self.0.wake.notify_one();
+    }
+
+    /// Forgets when a source was due.
+    pub(crate) fn unschedule(&self, source_id: &str) {
+        self.queue().schedule(source_id, None);
+    }
+
+    /// How many runs wait, and how many are under way.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        self.queue().counts()
+    }
+
+    /// Waits until everything that was under way has let go of the store.
+    pub(crate) async fn stopped(&self) {
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    fn queue(&self) -> MutexGuard<'_, RunQueue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enqueue(&self, source: &SourceOverview, run_id: &str) -> bool {
+        let live = LiveRun::new(source.tenant_id.clone(), self.0.feed.clone(), self.0.stopping.child_token());
+        let waiting = Waiting {
+            run_id: run_id.to_owned(),
+            source_id: source.source.id.clone(),
+            tenant_id: source.tenant_id.clone(),
+            account: format!("{} {}", source.source.base_url.trim_end_matches('/'), source.source.email),
+        };
+        // Known before its turn may come.
+        let mut runs = self.0.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let pushed = self.queue().push(waiting);
+        if pushed {
+            runs.insert(run_id.to_owned(), Arc::new(live));
+        }
+        pushed
+    }
+
+    async fn dispatch(self) {
+        let stopping = self.0.stopping.clone();
+        while !stopping.is_cancelled() {
+            let due = self.queue().take_due(Utc::now());
+            for source_id in due {
+                self.begin_scheduled(&source_id).await;
+            }
+            loop {
+                let Some(next) = self.queue().take_next() else { break };
+                self.0.tasks.spawn(self.clone().execute(next));
+            }
+            let sleep = self.queue().until_due(Utc::now()).unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
+            tokio::select! {
+                () = self.0.wake.notified() => {}
+                () = tokio::time::sleep(sleep) => {}
+                () = stopping.cancelled() => {}
+            }
+        }
+    }
+
+    async fn begin_scheduled(&self, source_id: &str) {
+        let id = source_id.to_owned();
+        let found = self
+            .0
+            .store
+            .with(move |store| {
+                let source =
+                    store.source_overviews_of(SourceFilter { tenant_id: None, id: Some(&id) })?.pop();
+                let every = source.as_ref().and_then(|source| source.schedule.full_every);
+                let full = store.is_full_run_due(&id, every.unwrap_or(DEFAULT_FULL_EVERY))?;
+                Ok::<_, StoreError>(source.map(|source| (source, full)))
+            })
+            .await;
+        let asked = match found {
+            Ok(None) => return,
+            Ok(Some((source, full))) => {
+                let mode = if full { Mode::Full } else { Mode::Delta };
+                self.request(&source, mode, false).await.map(|_| ()).map_err(|problem| problem.detail)
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(detail) = asked {
+            warn!(source = source_id, detail, "a scheduled run could not be begun");
+            let at = Utc::now() + AFTER_FAULT;
+            self.queue().schedule(source_id, Some(Due { tenant_id: String::new(), at }));
+        }
+    }
+
+    async fn execute(self, run: Waiting) {
+        let Some(live) = self.live(&run.run_id) else { return };
+        live.set_state(RunState::Running.name());
+        let id = run.run_id.clone();
+        let started = async {
+            let (source_id, id) = (run.source_id.clone(), id.clone());
+            let found = self.0.store.with(move |store| {
+                store.start_run(&id)?;
+                store.service_run(&source_id, &id)
+            });
+            found.await
+        };
+        let outcome = match started.await {
+            Ok(Some(stored)) => {
+                let work = self.clone().sync(stored.asked.clone(), Arc::clone(&live));
+                // In a task of its own, so that a panic ends this run and nothing else.
+                let task = AbortOnDropHandle::new(tokio::spawn(work));
+                tokio::select! {
+                    biased;
+                    outcome = task => match outcome {
+                        Ok(outcome) => Some(outcome),
+                        Err(panicked) => Some(Err(Error::Usage(format!("the sync failed: {panicked}")))),
+                    },
+                    () = live.cancelled.cancelled() => None,
+                }
+            }
+            Ok(None) => None,
+            Err(error) => Some(Err(error.into())),
+        };
+        // What is not said to have ended goes on with the next process.
+        if !(outcome.is_none() && self.0.stopping.is_cancelled()) {
+            let asked =
+                NewRun { id, source_id: run.source_id.clone(), mode: Mode::Delta, confirm_removals: false };
+            self.finish(&asked, Some(&live), describe(outcome)).await;
+            self.schedule_next(&run.source_id).await;
+        }
+        self.queue().ended(&run.source_id);
+        self.forget(&run.run_id);
+        self.0.wake.notify_one();
+    }
+
+    async fn sync(self, run: NewRun, live: Arc<LiveRun>) -> Result<Outcome, Error> {
+        let id = run.source_id.clone();
+        let found = move |store: &mut SqliteStore| {
+            let filter = SourceFilter { tenant_id: None, id: Some(&id) };
+            Ok::<_, StoreError>(store.registered_sources_of(filter)?.pop())
+        };
+        let Some(source) = self.0.store.with(found).await? else {
+            return Err(Error::Usage(format!("source {} has no token here: register it", run.source_id)));
+        };
+        let registration = source.open(&self.0.master_key)?;
+        let session = self.0.connector.session(registration.source.clone())?;
+        let options = SyncOptions { full: run.mode == Mode::Full, confirm_removals: run.confirm_removals };
+        Ok(sync(&session, &registration, &self.0.store, options, &*live).await?)
+    }
+
+    /// Writes how a run ended, and tells those who watch it.
+    async fn finish(&self, run: &NewRun, live: Option<&LiveRun>, mut ended: EndedRun) {
+        let (id, source_id) = (run.id.clone(), run.source_id.clone());
+        let state = ended.state;
+        let written = self
+            .0
+            .store
+            .with(move |store| {
+                ended.documents = store.count(&source_id)?;
+                store.finish_run(&id, &ended)
+            })
+            .await;
+        if let Err(error) = written {
+            error!(run = run.id, %error, "the end of a run could not be written");
+        }
+        metrics::counter!("kai_runs_total", "state" => state.name()).increment(1);
+        info!(source = run.source_id, run = run.id, state = state.name(), "a run is over");
+        if let Some(live) = live {
+            live.set_state(state.name());
+        }
+    }
+
+    fn forget(&self, run_id: &str) {
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner).remove(run_id);
+    }
+
+    async fn schedule_next(&self, source_id: &str) {
+        let id = source_id.to_owned();
+        let scheduled = self
+            .0
+            .store
+            .with(move |store| {
+                let filter = SourceFilter { tenant_id: None, id: Some(&id) };
+                let Some(mut source) = store.source_overviews_of(filter)?.pop() else { return Ok(None) };
+                let Some(every) = source.schedule.run_every else { return Ok(None) };
+                source.schedule = Schedule {
+                    next_run_at: Some(next_run(Utc::now(), every, &mut rand::rng()).to_rfc3339()),
+                    ..source.schedule
+                };
+                store.set_schedule(&id, &source.schedule)?;
+                Ok::<_, StoreError>(Some(source))
+            })
+            .await;
+        match scheduled {
+            Ok(Some(source)) => self.schedule(&source),
+            Ok(None) => {}
+            Err(error) => error!(source = source_id, %error, "the next run could not be scheduled"),
+        }
+    }
+}
+
+fn ended(state: RunState) -> EndedRun {
+    EndedRun { state, summary: None, problem: None, documents: 0 }
+}
+
+/// None: it was cancelled.
+fn describe(outcome: Option<Result<Outcome, Error>>) -> EndedRun {
+    let cause = |error: &Error| {
+        let (_, kind, _) = problem::classify(error);
+        // The remedy of the command line is not that of the service.
+        let detail = match error {
+            Error::RemovalsRefused { gone, of } => {
+                format!(
+                    "{gone} of {of} documents are gone from Confluence; nothing was removed. Confirm the removals of this run if that is right"
+                )
+            }
+            other => other.to_string(),
+        };
+        serde_json::to_string(&Cause { kind, detail }).ok()
+    };
+    match outcome {
+        None => ended(RunState::Cancelled),
+        Some(Err(error)) => EndedRun { problem: cause(&error), ..ended(RunState::Failed) },
+        Some(Ok(outcome)) => {
+            let state = if outcome.summary.complete { RunState::Completed } else { RunState::Failed };
+            EndedRun {
+                summary: serde_json::to_string(&outcome.summary).ok(),
+                problem: outcome.error.as_ref().and_then(cause),
+                ..ended(state)
+            }
+        }
+    }
+}

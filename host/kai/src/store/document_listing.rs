@@ -1,0 +1,220 @@
+//! Documents as the service lists them: the newest first, page by page, and never those of a source that was not asked
+//! for.
+//!
+//! Each source is looked at by itself, by an index, and what was found is merged: however many documents others have,
+//! what a tenant asks for takes as long as its own do.
+
+use rusqlite::{OptionalExtension as _, ToSql, params};
+
+use super::content::Unpacker;
+use super::sqlite::{DOCUMENT_COLUMNS, compression, stored_document};
+use super::{SqliteStore, StoreError, StoredChange, StoredDocument, WhatChanged};
+
+/// Which documents to list.
+#[derive(Debug, Clone, Default)]
+pub struct DocumentQuery {
+    /// Of these sources.
+    pub sources: Vec<String>,
+    /// Of this space.
+    pub space_key: Option<String>,
+    /// Modified later than this: RFC 3339, UTC, with milliseconds, as Confluence writes it.
+    pub modified_after: Option<String>,
+}
+
+/// Where a list of documents stopped.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DocumentPlace {
+    /// Of the last document that was seen; likewise below.
+    pub modified_at: String,
+    /// Its id.
+    pub id: String,
+    /// Its source.
+    pub source_id: String,
+}
+
+/// A document without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedDocument {
+    /// All but the content, which is empty.
+    pub document: StoredDocument,
+    /// The number of its last change: another one after each.
+    pub change: u64,
+}
+
+const LISTED_COLUMNS: &str = "source_id, id, title, mime_type, modified_at, web_url, space_key, version_number, created_at, created_by, change";
+
+impl SqliteStore {
+    /// Makes what the lists of the service are read by.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; likewise of the methods below.
+    pub fn prepare_for_service(&mut self) -> Result<(), StoreError> {
+        Ok(self.connection.execute_batch(include_str!("schema/service.sql"))?)
+    }
+
+    /// The documents after a place, the newest first.
+    pub fn list_documents(
+        &self,
+        query: &DocumentQuery,
+        after: Option<&DocumentPlace>,
+        limit: u32,
+    ) -> Result<Vec<ListedDocument>, StoreError> {
+        let by_space = if query.space_key.is_some() { "space_key = ?2 AND " } else { "?2 IS NULL AND " };
+        let mut places = self.connection.prepare_cached(&format!(
+            "SELECT modified_at, id, source_id FROM documents
+             WHERE source_id = ?1 AND {by_space} modified_at > ?3
+               AND (?4 IS NULL OR (modified_at, id, ?1) < (?4, ?5, ?6))
+               AND modified_at <= ?7
+             ORDER BY modified_at DESC, id DESC LIMIT ?8",
+        ))?;
+        let newest = query.modified_after.clone().unwrap_or_default();
+        // Where the list goes on, the index is entered there.
+        let bound = after.map_or_else(|| "\u{10ffff}".to_owned(), |place| place.modified_at.clone());
+        let mut found = Vec::new();
+        for source_id in &query.sources {
+            let rows = places.query_map(
+                params![
+                    source_id,
+                    query.space_key,
+                    newest,
+                    after.map(|place| &place.modified_at),
+                    after.map(|place| &place.id),
+                    after.map(|place| &place.source_id),
+                    bound,
+                    limit,
+                ],
+                |row| Ok(DocumentPlace { modified_at: row.get(0)?, id: row.get(1)?, source_id: row.get(2)? }),
+            )?;
+            for place in rows {
+                found.push(place?);
+            }
+        }
+        found.sort_unstable_by(|one, other| other.cmp(one));
+        found.truncate(limit as usize);
+        let mut documents = Vec::with_capacity(found.len());
+        for place in found {
+            documents.extend(self.listed_document(&place.source_id, &place.id)?);
+        }
+        Ok(documents)
+    }
+
+    /// How many documents there are.
+    pub fn count_documents(&self, query: &DocumentQuery) -> Result<u64, StoreError> {
+        let by_space = if query.space_key.is_some() { "space_key = ?2" } else { "?2 IS NULL" };
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT count(*) FROM documents WHERE source_id = ?1 AND {by_space} AND modified_at > ?3"
+        ))?;
+        let newest = query.modified_after.clone().unwrap_or_default();
+        let mut count = 0;
+        for source_id in &query.sources {
+            let parameters: [&dyn ToSql; 3] = [source_id, &query.space_key, &newest];
+            count += statement.query_row(&parameters[..], |row| row.get::<_, i64>(0))?.unsigned_abs();
+        }
+        Ok(count)
+    }
+
+    /// One document without its content.
+    pub fn listed_document(&self, source_id: &str, id: &str) -> Result<Option<ListedDocument>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {LISTED_COLUMNS} FROM documents WHERE source_id = ?1 AND id = ?2"
+        ))?;
+        let found = statement.query_row([source_id, id], |row| {
+            Ok(ListedDocument {
+                document: StoredDocument {
+                    source_id: row.get(0)?,
+                    id: row.get(1)?,
+                    title: row.get(2)?,
+                    mime_type: row.get(3)?,
+                    content: String::new(),
+                    modified_at: row.get(4)?,
+                    web_url: row.get(5)?,
+                    space_key: row.get(6)?,
+                    version_number: row.get(7)?,
+                    created_at: row.get(8)?,
+                    created_by_display_name: row.get(9)?,
+                },
+                change: row.get::<_, i64>(10)?.unsigned_abs(),
+            })
+        });
+        Ok(found.optional()?)
+    }
+
+    /// One document with its content.
+    pub fn document(&self, source_id: &str, id: &str) -> Result<Option<StoredDocument>, StoreError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {DOCUMENT_COLUMNS} FROM documents WHERE source_id = ?1 AND id = ?2"
+        ))?;
+        let mut rows = statement.query([source_id, id])?;
+        let mut unpacker = Unpacker::new().map_err(compression)?;
+        rows.next()?.map(|row| stored_document(row, &mut unpacker)).transpose()
+    }
+
+    /// The spaces of a source that have documents, by key, with the number of them.
+    pub fn spaces_with_documents(&self, source_id: &str) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT space_key, count(*) FROM documents WHERE source_id = ?1 GROUP BY space_key ORDER BY space_key",
+        )?;
+        let spaces = statement
+            .query_map([source_id], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+        Ok(spaces.collect::<Result<_, _>>()?)
+    }
+
+    /// Gives the changes of these sources after that number to `each` in their order, at most so many, until it says no;
+    /// with what was removed of sources that the tenant has no longer, where one is named.
+    pub fn changes_of(
+        &self,
+        sources: &[String],
+        removals_of: Option<&str>,
+        after: u64,
+        limit: u32,
+        mut each: impl FnMut(StoredChange) -> bool,
+    ) -> Result<(), StoreError> {
+        // One state of the database for all the questions: what is written meanwhile is left to the next call.
+        let snapshot = self.connection.unchecked_transaction()?;
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let mut found: Vec<(i64, Option<(String, String)>)> = Vec::new();
+        let mut written = snapshot.prepare_cached(
+            "SELECT change FROM documents WHERE source_id = ?1 AND change > ?2 ORDER BY change LIMIT ?3",
+        )?;
+        for source_id in sources {
+            for number in written.query_map(params![source_id, after, limit], |row| row.get(0))? {
+                found.push((number?, None));
+            }
+        }
+        let (column, owners) = match removals_of {
+            Some(tenant_id) => ("tenant_id", vec![tenant_id]),
+            None => ("source_id", sources.iter().map(String::as_str).collect()),
+        };
+        let mut removed = snapshot.prepare_cached(&format!(
+            "SELECT change, source_id, id FROM removals WHERE {column} = ?1 AND change > ?2
+             ORDER BY change LIMIT ?3"
+        ))?;
+        for owner in owners {
+            let rows = removed.query_map(params![owner, after, limit], |row| {
+                Ok((row.get(0)?, Some((row.get(1)?, row.get(2)?))))
+            })?;
+            for row in rows {
+                found.push(row?);
+            }
+        }
+        found.sort_unstable_by_key(|(number, _)| *number);
+        found.truncate(limit as usize);
+        let mut document = snapshot
+            .prepare_cached(&format!("SELECT {DOCUMENT_COLUMNS} FROM documents WHERE change = ?1"))?;
+        let mut unpacker = Unpacker::new().map_err(compression)?;
+        for (number, removed) in found {
+            let what = match removed {
+                Some((source_id, id)) => WhatChanged::Removed { source_id, id },
+                None => {
+                    let mut rows = document.query([number])?;
+                    let Some(row) = rows.next()? else { continue };
+                    WhatChanged::Written(stored_document(row, &mut unpacker)?)
+                }
+            };
+            if !each(StoredChange { number: number.unsigned_abs(), what }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
