@@ -71,6 +71,8 @@ pub(crate) enum Command {
     },
     /// Show what was written to the store and removed from it, in order, as one JSON object a line
     Changes(Changes),
+    /// Copy the store while it is in use, into a data directory of its own
+    Backup(Backup),
     /// Turn storage format into Markdown
     Convert {
         /// Storage format; none or -: stdin
@@ -146,6 +148,19 @@ pub(crate) struct Changes {
     /// Go on with what comes, until Ctrl-C or SIGTERM
     #[arg(long)]
     pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// Data directory
+    #[arg(long, value_name = "DIR", default_value = "kai-data")]
+    pub(crate) data: PathBuf,
+    /// Directory of the copy; made where it does not exist
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+    /// Replace the store that is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

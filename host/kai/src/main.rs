@@ -97,6 +97,7 @@ async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error
                 let show = if failed { commands::failures } else { commands::documents };
                 show(&data, &filter, json, &mut out)
             }
+            Command::Backup(backup) => commands::back_up(&backup, &mut out).await,
             Command::Changes(changes) => commands::changes(&changes, &mut out).await,
             Command::Convert { file, title, base_url, page_id, space_key, check } => {
                 let page = StoragePage { id: page_id, title, space_key, base_url, storage: String::new() };
