@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 
 use crate::arguments::{Backup, Changes, Common};
+use crate::messages;
 use crate::progress_bar::counted;
 
 /// The connector that is part of this program.
@@ -356,7 +357,7 @@ pub(crate) async fn convert(
         if check {
             print(out, &format!("warning: {line}"));
         } else {
-            writeln!(io::stderr(), "note: {line}").ok();
+            messages::note(format_args!("note: {line}"));
         }
     }
     Ok(0)
