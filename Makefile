@@ -1,7 +1,7 @@
 # The only place that knows in which order things are built: the component first, then `kai`, which embeds it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help component build release demo test lint cargo-deny dependencies audit format goldens fuzz simulate soak bench bench-peers clean
+.PHONY: help component build release package demo test lint packaging cargo-deny dependencies audit format goldens fuzz simulate soak bench bench-peers clean
 
 CARGO ?= cargo
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -25,17 +25,27 @@ build: component ## Build kai with the component inside (target/debug/kai)
 release: component ## Build kai with all optimisations (target/release/kai)
 	$(CARGO) build --locked --release -p kai
 
+# The smoke test needs no rights and installs nothing; with them it uses what was unpacked as nobody.
+package: release ## Make a Debian package of kai and try it (target/debian); needs cargo-deb and Debian's dpkg-dev
+	@$(CARGO) deb --version >/dev/null 2>&1 || { echo "cargo-deb is missing: cargo install --locked cargo-deb" >&2; exit 1; }
+	rm -f $(TARGET_DIR)/debian/kai_*.deb
+	$(CARGO) deb --no-build --strip --package kai --output $(TARGET_DIR)/debian/
+	packaging/smoke-test.sh $(TARGET_DIR)/debian/kai_*.deb
+
 demo: build ## Sync a simulated Confluence site end to end and show the result
 	$(TARGET_DIR)/debug/kai demo
 
 test: component ## Run every test that needs no network
 	$(CARGO) test --locked --workspace
 
-lint: component dependencies ## Check format, lints, documentation and dependencies; warnings are errors
+lint: component dependencies packaging ## Check format, lints, documentation, dependencies and packaging; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked -p confluence-connector --target wasm32-wasip2 -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
+
+packaging: ## Check Dockerfile, systemd unit, manual page and scripts, by tools that are installed
+	@packaging/check.sh
 
 # Not a part of the build, so nobody needs it who only builds.
 cargo-deny:

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
 /// Below, a watch would only keep the site busy.
@@ -35,6 +35,19 @@ pub(crate) struct Common {
     /// What to log to stderr: off, error, warn, info, debug or trace
     #[arg(long, global = true, value_name = "LEVEL", default_value = "error")]
     pub(crate) log: LevelFilter,
+    /// How to write the log and errors to stderr
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,6 +100,8 @@ pub(crate) enum Command {
     },
     /// Show what was written to the store and removed from it, in order, as one JSON object a line
     Changes(Changes),
+    /// Copy the store while it is in use, into a data directory of its own
+    Backup(Backup),
     /// Turn storage format into Markdown
     Convert {
         /// Storage format; none or -: stdin
@@ -239,6 +254,19 @@ pub(crate) struct Changes {
     /// Go on with what comes, until Ctrl-C or SIGTERM
     #[arg(long)]
     pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// Data directory
+    #[arg(long, value_name = "DIR", default_value = "kai-data")]
+    pub(crate) data: PathBuf,
+    /// Directory of the copy; made where it does not exist
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+    /// Replace the store that is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -15,7 +15,8 @@ use kai_host::{ComponentSource, Connector, Host, Limits, StoragePage};
 use secrecy::SecretString;
 use serde::Serialize;
 
-use crate::arguments::{Changes, Common};
+use crate::arguments::{Backup, Changes, Common};
+use crate::messages;
 use crate::progress_bar::counted;
 
 /// The connector that is part of this program.
@@ -190,6 +191,23 @@ pub(crate) fn documents(
     }
 }
 
+/// Copies the store, and says what is in the copy.
+pub(crate) async fn back_up(arguments: &Backup, out: &mut impl Write) -> Result<u8, Error> {
+    // From here on Ctrl-C and SIGTERM are listened to, and what was written is removed.
+    tokio::task::yield_now().await;
+    let copied = kai::store::back_up(&arguments.data, &arguments.to, arguments.force).await?;
+    let line = format!(
+        "{} is in {}: {}, {}, {:.1} MB",
+        arguments.data.display(),
+        arguments.to.display(),
+        counted(copied.sources, "source"),
+        counted(copied.documents, "document"),
+        copied.bytes as f64 / 1e6
+    );
+    print(out, &line);
+    Ok(0)
+}
+
 /// How long a follower waits before it looks again.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(500);
 
@@ -329,7 +347,7 @@ pub(crate) async fn convert(
         if check {
             print(out, &format!("warning: {line}"));
         } else {
-            writeln!(io::stderr(), "note: {line}").ok();
+            messages::note(format_args!("note: {line}"));
         }
     }
     Ok(0)

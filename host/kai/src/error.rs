@@ -125,6 +125,7 @@ impl Error {
             },
             Self::Implausible(_) => exit::UNAVAILABLE,
             Self::RemovalsRefused { .. } => exit::REMOVALS_REFUSED,
+            Self::Store(StoreError::BackupRefused { .. }) => exit::USAGE,
             Self::Host(_) | Self::Store(_) | Self::File { .. } => exit::INTERNAL,
         }
     }

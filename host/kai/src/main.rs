@@ -3,13 +3,13 @@
 mod arguments;
 mod commands;
 mod demo;
+mod messages;
 mod progress_bar;
 mod service_commands;
 mod source_commands;
 mod sync_command;
 mod watch_schedule;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,7 +25,7 @@ use crate::commands::Environment;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt().with_max_level(arguments.common.log).with_writer(std::io::stderr).init();
+    messages::start(&arguments.common);
     let environment = Environment {
         token: std::env::var(TOKEN_VARIABLE).ok().map(Into::into),
         // What is no text is no key, and said so: silently taking another one would be worse.
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            writeln!(std::io::stderr(), "kai: {error}").ok();
+            messages::error(&error);
             ExitCode::from(error.exit_code())
         }
     }
@@ -115,6 +115,7 @@ async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error
                 let show = if failed { commands::failures } else { commands::documents };
                 show(&data, &filter, json, &mut out)
             }
+            Command::Backup(backup) => commands::back_up(&backup, &mut out).await,
             Command::Changes(changes) => commands::changes(&changes, &mut out).await,
             Command::Convert { file, title, base_url, page_id, space_key, check } => {
                 let page = StoragePage { id: page_id, title, space_key, base_url, storage: String::new() };
@@ -127,7 +128,7 @@ async fn run(arguments: Arguments, environment: Environment) -> Result<u8, Error
         result = work => result,
         // Whatever was committed stays. A watch has no other end, so this one is as it should be.
         code = stop_signal() => {
-            writeln!(std::io::stderr(), "kai: stopped; the next run goes on from here").ok();
+            messages::note("kai: stopped; the next run goes on from here");
             Ok(if watching { 0 } else { code })
         }
     }

@@ -1,12 +1,14 @@
 //! A running sync on stderr: a bar with rate and ETA on a terminal, plain lines elsewhere.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use kai::progress::{Event, Observer};
 use kai::summary::Mode;
+
+use crate::messages;
 
 /// Plain lines about what is only going on come no closer than this.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -37,8 +39,8 @@ impl Progress {
     pub(crate) fn new(quiet: bool) -> Self {
         let display = match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => Display::Nothing,
-            (false, true) => Display::Bar(ProgressBar::no_length()),
-            (false, false) => Display::Lines,
+            (false, true) if !messages::as_json() => Display::Bar(ProgressBar::no_length()),
+            (false, _) => Display::Lines,
         };
         Self { display, seen: Mutex::default() }
     }
@@ -53,10 +55,7 @@ impl Progress {
     fn say(&self, line: &str) {
         match &self.display {
             Display::Bar(bar) => bar.println(line),
-            Display::Lines => {
-                // Nobody reads stderr any more: no reason to stop.
-                writeln!(std::io::stderr(), "{line}").ok();
-            }
+            Display::Lines => messages::note(line),
             Display::Nothing => {}
         }
     }

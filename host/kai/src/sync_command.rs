@@ -1,7 +1,7 @@
 //! What `kai sync` does: one source, every registered one, or both again and again.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::arguments::Sync;
 use crate::commands::{self, Environment, json, print};
+use crate::messages;
 use crate::progress_bar::{Progress, counted};
 use crate::source_commands::{self, Named};
 use crate::watch_schedule::{Present, WatchSchedule};
@@ -130,7 +131,7 @@ pub(crate) async fn watch(
                 Ok(sources) => break sources,
                 // A source file that is being replaced, a key that is away: the next look may find it.
                 Err(error) => {
-                    writeln!(io::stderr(), "kai: {error}").ok();
+                    messages::error(&error);
                     pause = interval.min(LOOK_AGAIN);
                 }
             }
@@ -163,7 +164,7 @@ impl Ended {
         match &self.result {
             Ok(code) => *code,
             Err(error) => {
-                writeln!(io::stderr(), "kai: source {}: {error}", self.id).ok();
+                messages::error(format_args!("source {}: {error}", self.id));
                 error.exit_code()
             }
         }
@@ -224,7 +225,7 @@ impl Run<'_> {
         match (outcome.error, files) {
             (Some(error), Ok(())) | (None, Err(error)) => Err(error),
             (Some(error), Err(of_files)) => {
-                writeln!(io::stderr(), "kai: {of_files}").ok();
+                messages::error(&of_files);
                 Err(error)
             }
             (None, Ok(())) if summary.documents.failed > 0 => Ok(exit::SOME_FAILED),

@@ -1,5 +1,6 @@
 //! Where documents are kept: what a sync needs of a store, whatever the engine.
 
+mod backup;
 mod changes;
 mod content;
 mod document_listing;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 use kai_host::{Document, Partition, Reference};
 
+pub use self::backup::{BackedUp, back_up};
 pub use self::changes::{StoredChange, WhatChanged};
 pub use self::document_listing::{DocumentPlace, DocumentQuery, ListedDocument};
 pub use self::registered_sources::{
@@ -87,6 +89,22 @@ pub enum StoreError {
         path: PathBuf,
         /// What the system says.
         error: std::io::Error,
+    },
+    /// A backup may not be put there.
+    #[error("nothing was copied into {path}: {reason}", path = .path.display())]
+    BackupRefused {
+        /// The directory of the backup.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A backup cannot be written.
+    #[error("the backup into {path} failed and left nothing there ({detail}); make room, or choose another directory with --to", path = .path.display())]
+    Backup {
+        /// The directory of the backup.
+        path: PathBuf,
+        /// What the system or the database says.
+        detail: String,
     },
     /// The database says no.
     #[error("the store failed: {0}")]

@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The lock of a data directory. Goes with this process however it ends; its end in good order empties the file.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub(super) struct Lock(pub(super) File);
 
 impl Drop for Lock {
     fn drop(&mut self) {
@@ -100,8 +100,23 @@ pub(super) fn for_reading(directory: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Opens for a copy of every page, of whatever format they are.
+pub(super) fn for_copying(directory: &Path) -> Result<Connection, StoreError> {
+    let (connection, _) = of_any_format(directory)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
 /// A database of the present format.
 fn existing(directory: &Path) -> Result<Connection, StoreError> {
+    match of_any_format(directory)? {
+        (connection, FORMAT) => Ok(connection),
+        (_, found) => Err(StoreError::Older { path: directory.to_owned(), found, known: FORMAT }),
+    }
+}
+
+/// A database that is there, and its format.
+fn of_any_format(directory: &Path) -> Result<(Connection, i64), StoreError> {
     let path = directory.to_owned();
     let file = directory.join(DATABASE);
     if !file.is_file() {
@@ -111,9 +126,8 @@ fn existing(directory: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY)?;
     match format(&connection, directory)? {
-        FORMAT => Ok(connection),
         0 => Err(StoreError::Missing { path }),
-        found => Err(StoreError::Older { path, found, known: FORMAT }),
+        found => Ok((connection, found)),
     }
 }
 
@@ -126,7 +140,7 @@ fn prepare_for_writes(connection: &mut Connection) -> Result<(), StoreError> {
 }
 
 /// Takes the directory's lock. Also gives the name that it found there.
-fn lock(directory: &Path) -> Result<(File, String), StoreError> {
+pub(super) fn lock(directory: &Path) -> Result<(File, String), StoreError> {
     let unusable = |error| StoreError::Directory { path: directory.to_owned(), error };
     let mut file = OpenOptions::new()
         .read(true)
@@ -181,15 +195,19 @@ fn format(connection: &Connection, directory: &Path) -> Result<i64, StoreError> 
 }
 
 /// Looks at every page of the database.
-fn check(connection: &Connection, directory: &Path) -> Result<(), StoreError> {
+pub(super) fn check(connection: &Connection, directory: &Path) -> Result<(), StoreError> {
     let result = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
     match result.map_err(|error| failed(error, directory))? {
         fine if fine == "ok" => Ok(()),
-        detail => Err(StoreError::Damaged { path: directory.to_owned(), detail }),
+        detail => {
+            // After a line that only names the database.
+            let lines: Vec<&str> = detail.lines().filter(|line| !line.starts_with("***")).collect();
+            Err(StoreError::Damaged { path: directory.to_owned(), detail: lines.join("; ") })
+        }
     }
 }
 
-fn failed(error: rusqlite::Error, directory: &Path) -> StoreError {
+pub(super) fn failed(error: rusqlite::Error, directory: &Path) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             StoreError::Damaged { path: directory.to_owned(), detail: error.to_string() }
