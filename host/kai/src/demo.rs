@@ -16,6 +16,7 @@ use kai_host::{Connector, Limits};
 
 use crate::arguments::Common;
 use crate::commands::{self, Environment, print};
+use crate::messages;
 use crate::progress_bar::Progress;
 use crate::service_commands;
 
@@ -54,15 +55,13 @@ pub(crate) async fn serve(
     drop(store);
     let options = Options { data: data.path().to_owned(), listen, tls: None };
     let say = |ready| {
-        service_commands::say(ready);
-        writeln!(
-            std::io::stderr(),
-            "kai: to register it once more, in one space: kind CONFLUENCE, base_url {}, email {}, api_token {}, space_key ENG",
+        service_commands::say(&ready);
+        messages::always(format!(
+            "to register its site once more, in one space: kind CONFLUENCE, base_url {}, email {}, api_token {}, space_key ENG",
             site.base_url(),
             Site::EMAIL,
             Site::TOKEN
-        )
-        .ok();
+        ));
     };
     let edits = async {
         for round in 0_usize.. {

@@ -35,6 +35,19 @@ pub(crate) fn error(message: impl Display) {
     }
 }
 
+/// What has to be told whatever the level of the log is.
+pub(crate) fn always(message: impl Display) {
+    if as_json() {
+        let timestamp = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+        let line = serde_json::json!({
+            "timestamp": timestamp, "level": "INFO", "target": "kai", "message": message.to_string(),
+        });
+        writeln!(std::io::stderr(), "{line}").ok();
+    } else {
+        writeln!(std::io::stderr(), "kai: {message}").ok();
+    }
+}
+
 /// A line of progress, or a note.
 pub(crate) fn note(message: impl Display) {
     if as_json() {

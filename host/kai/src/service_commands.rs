@@ -1,6 +1,6 @@
 //! What `kai serve`, `kai keys` and `kai tenants` do.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use kai::access_key::{AccessKey, random_id};
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::arguments::{Keys, Serve, Tenants};
 use crate::commands::{Environment, json, print};
+use crate::messages;
 
 /// Serves until `stop` comes to its end.
 pub(crate) async fn serve(
@@ -32,25 +33,26 @@ pub(crate) async fn serve(
         listen: arguments.listen,
         tls: arguments.tls_cert.clone().zip(arguments.tls_key.clone()),
     };
-    service::serve(&options, connector, key, say, stop).await?;
-    writeln!(io::stderr(), "kai: stopped; runs that were under way go on with the next start").ok();
+    service::serve(&options, connector, key, |ready| say(&ready), stop).await?;
+    messages::note("kai: stopped; runs that were under way go on with the next start");
     Ok(0)
 }
 
 /// To stderr, so that a key does not end up in what stdout is piped to.
-pub(crate) fn say(ready: Ready) {
+pub(crate) fn say(ready: &Ready) {
     let scheme = if ready.tls { "https" } else { "http" };
-    let mut text = format!("kai: the service is at {scheme}://{}/", ready.address);
+    messages::always(format!("the service is at {scheme}://{}/", ready.address));
     if let Some(key) = &ready.first_key {
-        text += &format!(
-            "\nkai: sign in there with this key of the administration; it is not shown again:\n\n    {}\n",
+        messages::always(format!(
+            "sign in there with this key of the administration, which is not shown again: {}",
             key.expose()
-        );
+        ));
     }
     if !ready.tls && !ready.address.ip().is_loopback() {
-        text += "\nkai: it speaks plain HTTP to other machines: give --tls-cert and --tls-key, or put a proxy with TLS in front";
+        messages::always(
+            "it speaks plain HTTP to other machines: give --tls-cert and --tls-key, or put a proxy with TLS in front",
+        );
     }
-    writeln!(io::stderr(), "{text}").ok();
 }
 
 #[derive(Serialize)]
@@ -73,7 +75,7 @@ pub(crate) fn keys(command: &Keys, out: &mut impl Write) -> Result<u8, Error> {
             }
             let whose =
                 tenant.as_deref().map_or("the administration".to_owned(), |id| format!("tenant {id}"));
-            writeln!(io::stderr(), "kai: key {id} of {whose}; it is not shown again").ok();
+            messages::always(format!("key {id} of {whose}; it is not shown again"));
         }
         Keys::List { data, json: as_json } => {
             for key in existing(data)?.keys(None)? {
