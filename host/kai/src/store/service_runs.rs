@@ -165,17 +165,25 @@ impl SqliteStore {
     }
 
     /// Takes note that an earlier process ended in the middle of runs, and gives what has to go on: those, anew, and
-    /// those that still waited. Of each source one: they would do the same twice.
+    /// those that still waited. Of each source one, that does what was asked of either.
     pub fn take_up_runs(
         &mut self,
         mut new_id: impl FnMut() -> String,
     ) -> Result<Vec<ServiceRun>, StoreError> {
         for run in self.unended_runs()?.into_iter().filter(|run| run.state == RunState::Running) {
-            let source_id = run.asked.source_id.clone();
-            let documents = super::Store::count(self, &source_id)?;
+            let asked = run.asked;
+            let joined = self.connection.execute(
+                "UPDATE service_runs SET mode = CASE ?2 WHEN 'full' THEN 'full' ELSE mode END,
+                     confirm_removals = max(confirm_removals, ?3)
+                 WHERE source_id = ?1 AND state = 'queued'",
+                params![asked.source_id, asked.mode.name(), asked.confirm_removals],
+            )?;
+            if joined == 0 {
+                self.queue_run(&NewRun { id: new_id(), ..asked.clone() })?;
+            }
+            let documents = super::Store::count(self, &asked.source_id)?;
             let ended = EndedRun { state: RunState::Interrupted, summary: None, problem: None, documents };
-            self.queue_run(&NewRun { id: new_id(), ..run.asked.clone() })?;
-            self.finish_run(&run.asked.id, &ended)?;
+            self.finish_run(&asked.id, &ended)?;
         }
         self.unended_runs()
     }
@@ -311,5 +319,21 @@ mod tests {
         assert_eq!(taken_up, [("2", RunState::Queued), ("3", RunState::Queued)]);
         assert_eq!(store.service_run("s", "1").unwrap().unwrap().state, RunState::Interrupted);
         assert_eq!(store.service_run("s", "3").unwrap().unwrap().state, RunState::Queued);
+    }
+
+    #[test]
+    fn a_run_that_waited_does_also_what_the_interrupted_one_was_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut before = store(directory.path());
+        let full = NewRun { mode: Mode::Full, confirm_removals: true, ..run("1", "s") };
+        before.queue_run(&full).unwrap();
+        before.start_run("1").unwrap();
+        before.queue_run(&run("2", "s")).unwrap();
+        before.queue_run(&run("3", "t")).unwrap();
+        drop(before);
+        let mut store = store(directory.path());
+        let taken_up = store.take_up_runs(|| unreachable!("one waits already")).unwrap();
+        let taken_up: Vec<_> = taken_up.into_iter().map(|run| run.asked).collect();
+        assert_eq!(taken_up, [NewRun { id: "2".to_owned(), ..full }, run("3", "t")]);
     }
 }
