@@ -67,6 +67,8 @@ enum Scenario {
     Instances,
     /// The start of the program, and the size of the component.
     Start,
+    /// The service under load.
+    Service,
 }
 
 /// What is measured in a process of its own.
@@ -124,6 +126,7 @@ async fn run(options: Options) -> Result<(), Failure> {
                     Scenario::Conversion => scenarios::conversion::run(&bench).await?,
                     Scenario::Instances => scenarios::instances::run(&bench).await?,
                     Scenario::Start => scenarios::start::run(&bench).await?,
+                    Scenario::Service => scenarios::service::run(&bench).await?,
                 }
             }
             Ok(())

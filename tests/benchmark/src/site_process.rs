@@ -11,7 +11,7 @@ use crate::Failure;
 /// A running site; it ends with this value.
 pub(crate) struct SiteProcess {
     pub(crate) base_url: String,
-    _child: Child,
+    child: Child,
     commands: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
 }
@@ -68,7 +68,7 @@ impl SiteProcess {
             }
         }
         let base_url = base_url.ok_or("the site did not start")?;
-        Ok(Self { base_url, _child: child, commands, answers })
+        Ok(Self { base_url, child, commands, answers })
     }
 
     /// See the commands of `confluence-site`.
@@ -85,6 +85,19 @@ impl SiteProcess {
     pub(crate) async fn edit(&mut self, count: u64) -> Result<(), Failure> {
         let answer = self.command(&format!("edit {count}")).await?;
         if answer == format!("edited {count}") { Ok(()) } else { Err(answer.into()) }
+    }
+
+    /// Lets others have the processors first.
+    pub(crate) fn give_way(&self) -> Result<(), Failure> {
+        let id = self.child.id().ok_or("the site has ended")?;
+        let mut renice = std::process::Command::new("renice");
+        renice.args(["-n", "15", "-p"]);
+        // Each thread has a priority of its own.
+        for thread in std::fs::read_dir(format!("/proc/{id}/task"))? {
+            renice.arg(thread?.file_name());
+        }
+        let output = renice.output()?;
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into()) }
     }
 
     /// What was asked since the last time.

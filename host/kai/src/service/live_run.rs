@@ -1,5 +1,6 @@
 //! A run that is under way, as others watch it.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use chrono::{SecondsFormat, Utc};
@@ -77,7 +78,8 @@ impl From<DocumentCounts> for Counts {
 pub(crate) struct LiveRun {
     progress: watch::Sender<RunProgress>,
     pub(crate) cancelled: CancellationToken,
-    began: Instant,
+    /// When its turn came.
+    began: OnceLock<Instant>,
     tenant_id: String,
     feed: Feed,
 }
@@ -85,7 +87,7 @@ pub(crate) struct LiveRun {
 impl LiveRun {
     pub(crate) fn new(tenant_id: String, feed: Feed, cancelled: CancellationToken) -> Self {
         let progress = RunProgress { state: "queued".to_owned(), ..RunProgress::default() };
-        Self { progress: watch::Sender::new(progress), cancelled, began: Instant::now(), tenant_id, feed }
+        Self { progress: watch::Sender::new(progress), cancelled, began: OnceLock::new(), tenant_id, feed }
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<RunProgress> {
@@ -106,6 +108,7 @@ impl Observer for LiveRun {
         let committed = matches!(event, Event::Committed(_));
         self.progress.send_modify(|progress| match event {
             Event::Started { mode, spaces, expected, .. } => {
+                self.began.get_or_init(Instant::now);
                 progress.mode = Some(mode.name().to_owned());
                 progress.spaces = spaces as u64;
                 progress.expected = expected;
@@ -116,7 +119,8 @@ impl Observer for LiveRun {
                 so_far.unchanged += counts.unchanged;
                 so_far.removed += counts.removed;
                 so_far.failed += counts.failed;
-                let seconds = self.began.elapsed().as_secs_f64().max(0.001);
+                let began = self.began.get_or_init(Instant::now);
+                let seconds = began.elapsed().as_secs_f64().max(0.001);
                 progress.pages_per_second =
                     ((so_far.upserted + so_far.unchanged) as f64 / seconds * 10.0).round() / 10.0;
                 // Whoever asks to be left alone gets no pages written.

@@ -6,6 +6,7 @@
 
 mod access;
 pub mod api;
+mod background;
 mod browser_sessions;
 mod cursors;
 mod extract;
@@ -36,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 
+use self::background::Background;
 use self::browser_sessions::BrowserSessions;
 use self::cursors::Cursors;
 use self::failed_keys::FailedKeys;
@@ -133,7 +135,11 @@ pub async fn serve(
     let stopping = CancellationToken::new();
     let feed = Feed::default();
     let master_key = Arc::new(master_key);
+    let unthreaded = |error: std::io::Error| Error::Usage(format!("no threads can be started: {error}"));
+    let background = Background::start().map_err(unthreaded)?;
+    let threads = background.handle();
     let runner = Runner::start(
+        threads.clone(),
         store.clone(),
         connector.clone(),
         Arc::clone(&master_key),
@@ -154,13 +160,14 @@ pub async fn serve(
         stopping: stopping.clone(),
         store,
     }));
-    let indexer = tokio::spawn(indexer::run(service.clone()));
+    let indexer = threads.spawn(indexer::run(service.clone()));
     let address = listener.address;
     ready(Ready { address, tls: options.tls.is_some(), first_key });
     let result = listener.serve(router(service), stop, stopping.clone(), GRACE).await;
     stopping.cancel();
     runner.stopped().await;
     indexer.await.ok();
+    drop(background);
     result.map_err(|error| Error::Usage(format!("{address}: {error}")))
 }
 

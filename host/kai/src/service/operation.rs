@@ -40,6 +40,8 @@ async fn metrics(State(service): State<Service>, access: Access) -> Result<Respo
     let (waiting, running) = service.runner.counts();
     metrics::gauge!("kai_runs_waiting").set(waiting as f64);
     metrics::gauge!("kai_runs_running").set(running as f64);
+    let behind = service.readers.read(None, |store| store.search_behind()).await?;
+    metrics::gauge!("kai_search_behind_changes").set(behind as f64);
     handle.run_upkeep();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response())
 }

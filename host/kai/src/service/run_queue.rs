@@ -25,13 +25,6 @@ pub(crate) struct Waiting {
     pub(crate) account: String,
 }
 
-/// When a source is due.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Due {
-    pub(crate) tenant_id: String,
-    pub(crate) at: DateTime<Utc>,
-}
-
 /// Runs and schedules.
 #[derive(Debug, Default)]
 pub(crate) struct RunQueue {
@@ -40,7 +33,7 @@ pub(crate) struct RunQueue {
     /// By source.
     running: HashMap<String, Waiting>,
     /// By source.
-    due: BTreeMap<String, Due>,
+    due: BTreeMap<String, DateTime<Utc>>,
 }
 
 impl RunQueue {
@@ -95,7 +88,7 @@ impl RunQueue {
     }
 
     /// Sets when a source is due; none: never.
-    pub(crate) fn schedule(&mut self, source_id: &str, due: Option<Due>) {
+    pub(crate) fn schedule(&mut self, source_id: &str, due: Option<DateTime<Utc>>) {
         match due {
             Some(due) => self.due.insert(source_id.to_owned(), due),
             None => self.due.remove(source_id),
@@ -105,12 +98,8 @@ impl RunQueue {
     /// Takes out the sources that are due. Those that wait or run already are due no more: a run that was missed is none
     /// that has to be made up for.
     pub(crate) fn take_due(&mut self, now: DateTime<Utc>) -> Vec<String> {
-        let due: Vec<String> = self
-            .due
-            .iter()
-            .filter(|(_, due)| due.at <= now)
-            .map(|(source_id, _)| source_id.clone())
-            .collect();
+        let due: Vec<String> =
+            self.due.iter().filter(|(_, due)| **due <= now).map(|(source_id, _)| source_id.clone()).collect();
         for source_id in &due {
             self.due.remove(source_id);
         }
@@ -123,8 +112,8 @@ impl RunQueue {
 
     /// How long until a source is due.
     pub(crate) fn until_due(&self, now: DateTime<Utc>) -> Option<Duration> {
-        let next = self.due.values().map(|due| due.at).min()?;
-        Some((next - now).to_std().unwrap_or_default())
+        let next = self.due.values().min()?;
+        Some((*next - now).to_std().unwrap_or_default())
     }
 
     /// How many runs wait, and how many are under way.
@@ -208,9 +197,8 @@ mod tests {
     fn however_many_runs_were_missed_one_is_due() {
         let mut queue = RunQueue::default();
         let (now, hour) = (Utc::now(), chrono::TimeDelta::hours(1));
-        let due = |at| Some(Due { tenant_id: "t".to_owned(), at });
-        queue.schedule("a", due(now - hour * 100));
-        queue.schedule("b", due(now + hour));
+        queue.schedule("a", Some(now - hour * 100));
+        queue.schedule("b", Some(now + hour));
         assert_eq!(queue.until_due(now), Some(Duration::ZERO));
         assert_eq!(queue.take_due(now), ["a"]);
         assert!(queue.take_due(now).is_empty());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use kai_host::Connector;
 use serde::Serialize;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -15,7 +16,7 @@ use tracing::{error, info, warn};
 use super::feed::Feed;
 use super::live_run::LiveRun;
 use super::problem::{self, Kind, Problem};
-use super::run_queue::{Due, RunQueue, Waiting, next_run};
+use super::run_queue::{RunQueue, Waiting, next_run};
 use crate::access_key::random_id;
 use crate::error::Error;
 use crate::master_key::MasterKey;
@@ -37,6 +38,7 @@ const AFTER_FAULT: Duration = Duration::from_secs(60);
 pub(crate) struct Runner(Arc<Inner>);
 
 struct Inner {
+    threads: Handle,
     store: SharedStore<SqliteStore>,
     connector: Connector,
     master_key: Arc<MasterKey>,
@@ -58,7 +60,10 @@ struct Cause {
 
 impl Runner {
     /// Goes on with what an earlier process was at, and with the schedules.
+    ///
+    /// What it does, it does on `threads`.
     pub(crate) async fn start(
+        threads: Handle,
         store: SharedStore<SqliteStore>,
         connector: Connector,
         master_key: Arc<MasterKey>,
@@ -73,6 +78,7 @@ impl Runner {
             })
             .await?;
         let runner = Self(Arc::new(Inner {
+            threads,
             store,
             connector,
             master_key,
@@ -92,7 +98,7 @@ impl Runner {
                 }
             }
         }
-        runner.0.tasks.spawn(runner.clone().dispatch());
+        runner.0.tasks.spawn_on(runner.clone().dispatch(), &runner.0.threads);
         Ok(runner)
     }
 
@@ -136,6 +142,8 @@ impl Runner {
         if waited {
             self.finish(run, Some(&live), ended(RunState::Cancelled)).await;
             self.forget(&run.id);
+            // It may have been the one that a schedule asked for.
+            self.schedule_next(&run.source_id).await;
         }
         true
     }
@@ -192,9 +200,7 @@ impl Runner {
     /// Takes over when a source is due.
     pub(crate) fn schedule(&self, source: &SourceOverview) {
         let at = source.schedule.next_run_at.as_deref();
-        let due = at
-            .and_then(|at| DateTime::parse_from_rfc3339(at).ok())
-            .map(|at| Due { tenant_id: source.tenant_id.clone(), at: at.to_utc() });
+        let due = at.and_then(|at| DateTime::parse_from_rfc3339(at).ok()).map(|at| at.to_utc());
         self.queue().schedule(&source.source.id, due.filter(|_| source.schedule.run_every.is_some()));
         self.0.wake.notify_one();
     }
@@ -245,7 +251,7 @@ impl Runner {
             }
             loop {
                 let Some(next) = self.queue().take_next() else { break };
-                self.0.tasks.spawn(self.clone().execute(next));
+                self.0.tasks.spawn_on(self.clone().execute(next), &self.0.threads);
             }
             let sleep = self.queue().until_due(Utc::now()).unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
             tokio::select! {
@@ -279,8 +285,7 @@ impl Runner {
         };
         if let Err(detail) = asked {
             warn!(source = source_id, detail, "a scheduled run could not be begun");
-            let at = Utc::now() + AFTER_FAULT;
-            self.queue().schedule(source_id, Some(Due { tenant_id: String::new(), at }));
+            self.queue().schedule(source_id, Some(Utc::now() + AFTER_FAULT));
         }
     }
 

@@ -139,6 +139,12 @@ impl SqliteStore {
         Ok(more)
     }
 
+    /// How many changes the indexes of words are behind, at most.
+    pub fn search_behind(&self) -> Result<u64, StoreError> {
+        let behind = "SELECT changes.last - search_position.change FROM changes, search_position";
+        Ok(self.connection.query_row(behind, [], |row| row.get::<_, i64>(0))?.unsigned_abs())
+    }
+
     /// The documents that match, the best first: of the newest [`RANKED`] matches.
     pub fn search(
         &self,

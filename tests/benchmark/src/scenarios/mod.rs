@@ -4,6 +4,7 @@ pub(crate) mod conversion;
 pub(crate) mod delta;
 pub(crate) mod instances;
 pub(crate) mod scale;
+pub(crate) mod service;
 pub(crate) mod start;
 pub(crate) mod sync;
 

@@ -116,6 +116,12 @@ impl Reader {
             Some(cursor) => service.cursors.open(&purpose, cursor)?,
             None => 0,
         };
+        // Numbers after a backup are given out again: what they stood for is not what they stand for now.
+        if after > service.readers.read(access.tenant_id(), |store| store.last_change()).await? {
+            return Err(Problem::conflict(
+                "the cursor is ahead of the store, as it is when a backup was put back: leave it out to begin anew",
+            ));
+        }
         Ok(Self { service, access, source_id, purpose, after })
     }
 
