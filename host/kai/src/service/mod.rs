@@ -202,10 +202,13 @@ fn recorder() -> Option<PrometheusHandle> {
 /// See [`crate::store::StoreError`].
 pub fn has_sealed_tokens(data: &Path) -> Result<bool, Error> {
     use crate::store::StoreError;
-    match SqliteStore::open_for_reading(data) {
-        Err(StoreError::Missing { .. } | StoreError::Older { .. }) => Ok(false),
-        store => Ok(!store?.registered_sources()?.is_empty()),
-    }
+    let store = match SqliteStore::open_for_reading(data) {
+        Err(StoreError::Missing { .. }) => return Ok(false),
+        // Only one of the present format says what is in it.
+        Err(StoreError::Older { .. }) => SqliteStore::open_beside_writer(data)?,
+        opened => opened?,
+    };
+    Ok(!store.registered_sources()?.is_empty())
 }
 
 fn router(service: Service) -> Router {
