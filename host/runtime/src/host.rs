@@ -44,8 +44,8 @@ const LARGEST_COMPONENT: u64 = 64 << 20;
 pub(crate) const EPOCH: Duration = Duration::from_millis(10);
 
 /// Memory of a pooled instance that is written over when it ends, instead of given back: bringing pages in again takes
-/// the next instance longer. What a short call touches fits in.
-const KEPT_MEMORY: usize = 256 << 10;
+/// the next instance longer. What a short call touches fits in, and a third of what a batch does.
+const KEPT_MEMORY: usize = 4 << 20;
 
 /// The same of each table.
 const KEPT_TABLE: usize = 64 << 10;
@@ -133,7 +133,7 @@ impl HostBuilder {
 
     /// Reserves address space for this many calls at once, which makes each start in microseconds; a call beyond them
     /// is [`CallError::Busy`]. Takes about 4 GiB of address space (not of memory) each; of memory, those that were in
-    /// use at once keep half a MiB at most.
+    /// use at once keep 5 MiB at most.
     /// Default: none are reserved, and the number of calls is unbounded.
     #[must_use]
     pub fn pooled_instances(mut self, instances: u32) -> Self {
