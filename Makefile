@@ -102,6 +102,7 @@ bench-peers: measured ## Measure the converter beside others that are Rust crate
 # All at once: other choices of packages would compile their dependencies with other features, each time anew.
 .PHONY: measured
 measured: component
+	$(CARGO) build --locked --quiet --profile component --target wasm32-wasip2 -p bare-component
 	$(CARGO) build --locked --quiet --release -p kai -p confluence-site -p benchmark
 
 clean: ## Remove everything that was built

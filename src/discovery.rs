@@ -26,7 +26,7 @@ const FIRST_READ: u32 = 100;
 const SMALLEST_READ: u32 = 10;
 
 /// Bytes of an answer with bodies that stretches grow to: few requests for common pages, bounded memory for large ones.
-const WANTED_ANSWER: usize = 5 << 20;
+const WANTED_ANSWER: usize = 3 << 20;
 
 /// First stretch of a probe.
 const FIRST_PROBE: u32 = 25;

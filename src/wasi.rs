@@ -16,9 +16,6 @@ use crate::transport::{Request, Response, Transport, TransportError};
 /// Largest body that is read: 250 pages of 5 MB (facts B1) would not fit, and are asked for in smaller stretches.
 const MAXIMUM_BODY: usize = 64 << 20;
 
-/// Most bytes asked of the stream at once; a host gives what it has.
-const READ: u64 = 1 << 20;
-
 const USER_AGENT: &str = concat!("kai-confluence-connector/", env!("CARGO_PKG_VERSION"));
 
 /// The host's HTTP client and clock.
@@ -89,16 +86,21 @@ fn read(response: &IncomingResponse, length: usize) -> Result<Vec<u8>, Transport
     let cut = |reason: &str| TransportError::Unavailable(format!("the answer broke off ({reason})"));
     let body: IncomingBody = response.consume().map_err(|()| cut("no body"))?;
     let stream = body.stream().map_err(|()| cut("no stream"))?;
-    let mut bytes = Vec::with_capacity(length.min(MAXIMUM_BODY));
+    let mut bytes = Vec::new();
     let end = loop {
-        match stream.blocking_read(READ) {
+        match stream.blocking_read(MAXIMUM_BODY as u64 + 1) {
             Ok(piece) if bytes.len() + piece.len() > MAXIMUM_BODY => {
                 break Err(TransportError::TooLarge(format!(
                     "the answer is over {} MiB",
                     MAXIMUM_BODY >> 20
                 )));
             }
-            Ok(piece) => bytes.extend_from_slice(&piece),
+            // A host that has the whole body gives it at once, and then it is not copied.
+            Ok(piece) if bytes.is_empty() => bytes = piece,
+            Ok(piece) => {
+                bytes.reserve(length.min(MAXIMUM_BODY).saturating_sub(bytes.len()).max(piece.len()));
+                bytes.extend_from_slice(&piece);
+            }
             Err(StreamError::Closed) => break Ok(bytes),
             Err(StreamError::LastOperationFailed(error)) => break Err(cut(&error.to_debug_string())),
         }

@@ -7,7 +7,7 @@
 
 use memchr::{memchr, memmem, memrchr};
 
-use super::bytes::{self, ATTRIBUTE_END, NAME_END, SPACE, TAG_STOP};
+use super::bytes::{self, SPACE};
 
 /// A piece of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl<'a> Iterator for Attributes<'a> {
     fn next(&mut self) -> Option<(&'a str, &'a str)> {
         let bytes = self.rest.as_bytes();
         let start = bytes.iter().position(|&byte| byte != b'/' && !bytes::is(byte, SPACE))?;
-        let end = bytes::find(bytes, start + 1, ATTRIBUTE_END).unwrap_or(bytes.len());
+        let end = bytes::find_space_or(bytes, start + 1, [b'=']).unwrap_or(bytes.len());
         let (found, after) = (self.rest.get(start..end)?, self.rest.get(end..)?);
         let Some(value) = after.strip_prefix('=').or_else(|| after.trim_start().strip_prefix('=')) else {
             self.rest = after;
@@ -70,7 +70,8 @@ impl<'a> Iterator for Attributes<'a> {
                     None => (inner, ""),
                 }
             }
-            _ => value.split_at_checked(bytes::find(value.as_bytes(), 0, SPACE).unwrap_or(value.len()))?,
+            _ => value
+                .split_at_checked(bytes::find_space_or(value.as_bytes(), 0, []).unwrap_or(value.len()))?,
         };
         self.rest = after;
         Some((found, value))
@@ -132,7 +133,7 @@ impl<'a> Tokenizer<'a> {
         let bytes = self.input.as_bytes();
         let mut at = from;
         loop {
-            let Some(found) = bytes::find(bytes, at, TAG_STOP) else {
+            let Some(found) = bytes::find_any(bytes, at, [b'>', b'"', b'\'']) else {
                 self.no_more[0] = true;
                 return None;
             };
@@ -186,7 +187,7 @@ impl<'a> Tokenizer<'a> {
     #[inline(always)]
     fn start_tag(&mut self, start: usize) -> Option<Extent> {
         let bytes = self.input.as_bytes();
-        let name_end = bytes::find(bytes, start, NAME_END)?;
+        let name_end = bytes::find_space_or(bytes, start, [b'>', b'/', b'='])?;
         if bytes.get(name_end) == Some(&b'>') {
             return Some(Extent { name_end, close: name_end });
         }

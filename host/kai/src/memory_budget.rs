@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kai_host::{Batch, Change};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Text of a source in memory at once, roughly: what the batches hold that are read or written. The connector asks for 5 MiB
+/// Text of a source in memory at once, roughly: what the batches hold that are read or written. The connector asks for 3 MiB
 /// of storage format at once, and more only where ten pages have more, of which two thirds are text.
 const BUDGET: usize = 32 << 20;
 

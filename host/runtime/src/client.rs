@@ -150,10 +150,12 @@ impl Client {
         let response = tokio::time::timeout(self.first_byte, send).await.map_err(|_| Fault::Timeout)?;
         let mut response = response.map_err(|error| fault(&error))?;
         let too_large = || Fault::TooLarge(cap);
-        if response.content_length().is_some_and(|length| length > cap as u64) {
+        // Of a compressed body nobody knows it.
+        let length = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
+        if length > cap {
             return Err(too_large());
         }
-        let mut body = BytesMut::new();
+        let mut body = BytesMut::with_capacity(length);
         loop {
             let piece = tokio::time::timeout(self.between_bytes, response.chunk()).await;
             let piece = piece.map_err(|_| Fault::Timeout)?.map_err(|error| fault(&error))?;

@@ -44,7 +44,8 @@ const LARGEST_COMPONENT: u64 = 64 << 20;
 pub(crate) const EPOCH: Duration = Duration::from_millis(10);
 
 /// Memory of a pooled instance that is written over when it ends, instead of given back: bringing pages in again takes
-/// the next instance longer. What a short call touches fits in.
+/// the next instance longer. What a short call touches fits in. Of what a batch touches, a third would save 5 % of its
+/// time, and keep 4 MiB of each call that was ever at once.
 const KEPT_MEMORY: usize = 256 << 10;
 
 /// The same of each table.

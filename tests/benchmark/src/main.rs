@@ -15,6 +15,8 @@
 mod conversion;
 mod machine;
 mod measured;
+#[path = "../../../benches/pages/mod.rs"]
+mod pages;
 mod plot;
 mod scenarios;
 mod site_process;
@@ -80,6 +82,8 @@ enum Task {
     Reading { base_url: String },
     #[command(name = "measure-conversion", hide = true)]
     Conversion { base_url: String, page_bytes: usize, pages: usize, rounds: usize, cache: PathBuf },
+    #[command(name = "measure-kinds", hide = true)]
+    Kinds { rounds: usize, cache: PathBuf },
     #[command(name = "measure-instances", hide = true)]
     Instances { base_url: String, tenants: u32, calls: usize, cache: PathBuf },
 }
@@ -107,6 +111,9 @@ async fn run(options: Options) -> Result<(), Failure> {
         Some(Task::Reading { base_url }) => tasks::print(&tasks::read_listings(&base_url).await?),
         Some(Task::Conversion { base_url, page_bytes, pages, rounds, cache }) => {
             tasks::print(&tasks::convert(&component, &base_url, page_bytes, pages, rounds, &cache).await?)
+        }
+        Some(Task::Kinds { rounds, cache }) => {
+            tasks::print(&tasks::convert_kinds(&component, rounds, &cache).await?)
         }
         Some(Task::Instances { base_url, tenants, calls, cache }) => {
             tasks::print(&tasks::instances(&component, &base_url, tenants, calls, &cache).await?)

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::hint::black_box;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use confluence_site::Site;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::Failure;
 use crate::conversion;
 use crate::measured::{Meter, Usage, resident_mib};
+use crate::pages::{self, Pages};
 use crate::table::median;
 
 /// Calls that are not measured: they fill caches and pools.
@@ -124,6 +125,44 @@ pub(crate) struct ConversionFigures {
     pub(crate) calls: f64,
     /// `discover`: with HTTP, JSON and the way of whole batches from the guest to the host.
     pub(crate) batches: f64,
+    /// The events of quick-xml in a component: a page a call, as [`calls`](Self::calls) has it.
+    pub(crate) component_events: f64,
+    /// The same, and only the loop over them.
+    pub(crate) component_loop: f64,
+    /// Batches of documents as large as ours that the guest has ready: the way to the host by itself.
+    pub(crate) ready_batches: f64,
+}
+
+/// How often a page is read in one call, so that what a call takes does not count.
+const READ_AGAIN: usize = 10;
+
+/// As many pages as the largest batches of a listing hold.
+const BATCH: usize = 250;
+
+/// The component that the real one is compared with: `make bench` builds it beside that.
+fn bare(component: &Path) -> PathBuf {
+    component.with_file_name("bare_component.wasm")
+}
+
+fn storage_page(id: usize, storage: &str) -> StoragePage {
+    StoragePage {
+        id: id.to_string(),
+        title: "Title".into(),
+        space_key: "ENG".into(),
+        base_url: "https://example.atlassian.net".into(),
+        storage: storage.to_owned(),
+    }
+}
+
+/// Seconds of CPU that the pages take, one a call, with this id.
+async fn call_each(connector: &Connector, id: usize, storage: &[String]) -> Result<(f64, usize), Failure> {
+    let pages: Vec<StoragePage> = storage.iter().map(|page| storage_page(id, page)).collect();
+    let began = ProcessTime::now();
+    let mut bytes = 0;
+    for page in pages {
+        bytes += black_box(connector.convert(page).await?).markdown.len();
+    }
+    Ok((began.elapsed().as_secs_f64(), bytes))
 }
 
 /// Converts the pages of a site in all ways, by turns.
@@ -136,33 +175,28 @@ pub(crate) async fn convert(
     cache: &Path,
 ) -> Result<ConversionFigures, Failure> {
     let connector = load(component, host(cache).pooled_instances(16)).await?;
+    let bare = load(&bare(component), host(cache).pooled_instances(16)).await?;
     let session = connector.session(registration(base_url, Site::EMAIL)?.source)?;
+    let bare_session = bare.session(registration(base_url, Site::EMAIL)?.source)?;
     let spaces = session.list_partitions(None, None).await?.items;
     let content = Site::builder().pages(pages).page_bytes(page_bytes).content().visible_pages();
     let storage: Vec<String> = content.into_iter().map(|page| page.storage).collect();
     let bytes: usize = storage.iter().map(String::len).sum();
-    let mut figures = [const { Vec::new() }; 4];
+    let mut figures = [const { Vec::new() }; 7];
     // The first round warms up.
     for round in 0..=rounds {
-        let mut taken = [0.0; 4];
-        let [events, native, calls, batches] = &mut taken;
+        let mut taken = [0.0; 7];
+        let [events, native, calls, batches, component_events, component_loop, ready_batches] = &mut taken;
         let mut read: Result<usize, _> = Ok(0);
         *events = cpu(|| read = storage.iter().map(|page| conversion::events(black_box(page))).sum());
         read?;
         *native =
             cpu(|| storage.iter().map(|page| conversion::markdown(black_box(page)).len()).sum::<usize>());
-        let began = ProcessTime::now();
-        for page in &storage {
-            let page = StoragePage {
-                id: "1".into(),
-                title: "Title".into(),
-                space_key: "ENG".into(),
-                base_url: "https://example.atlassian.net".into(),
-                storage: page.clone(),
-            };
-            black_box(connector.convert(page).await?);
-        }
-        *calls = began.elapsed().as_secs_f64();
+        let markdown_bytes;
+        (*calls, markdown_bytes) = call_each(&connector, 1, &storage).await?;
+        (*component_events, _) = call_each(&bare, 1, &storage).await?;
+        let (again, _) = call_each(&bare, 1 + READ_AGAIN, &storage).await?;
+        *component_loop = (again - *component_events) / READ_AGAIN as f64;
         let began = ProcessTime::now();
         let mut converted = 0;
         for space in &spaces {
@@ -173,6 +207,13 @@ pub(crate) async fn convert(
             }
         }
         *batches = began.elapsed().as_secs_f64();
+        let began = ProcessTime::now();
+        for pages in storage.chunks(BATCH) {
+            let ready = format!("{} {}", pages.len(), markdown_bytes / storage.len().max(1));
+            let space = spaces.first().ok_or("no space")?.clone();
+            black_box(bare_session.discover(space, None, Carry::Documents, Some(ready)).await?);
+        }
+        *ready_batches = began.elapsed().as_secs_f64();
         if converted != storage.len() {
             return Err(format!("{converted} of {} pages were listed", storage.len()).into());
         }
@@ -182,9 +223,63 @@ pub(crate) async fn convert(
             }
         }
     }
-    let [events, native, calls, batches] = figures.map(median);
-    Ok(ConversionFigures { bytes, events, native, calls, batches })
+    let [events, native, calls, batches, component_events, component_loop, ready_batches] =
+        figures.map(median);
+    Ok(ConversionFigures {
+        bytes,
+        events,
+        native,
+        calls,
+        batches,
+        component_events,
+        component_loop,
+        ready_batches,
+    })
 }
+
+/// Pages of one kind: MB of storage format per second of CPU.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KindFigures {
+    pub(crate) name: String,
+    pub(crate) bytes: usize,
+    pub(crate) native: f64,
+    /// One page a call, in a fresh instance each.
+    pub(crate) calls: f64,
+}
+
+/// Converts pages of several kinds natively and through the component, by turns.
+pub(crate) async fn convert_kinds(
+    component: &Path,
+    rounds: usize,
+    cache: &Path,
+) -> Result<Vec<KindFigures>, Failure> {
+    let connector = load(component, host(cache).pooled_instances(16)).await?;
+    let mut kinds = Vec::new();
+    for Pages { name, storage } in pages::all() {
+        let bytes: usize = storage.iter().map(String::len).sum();
+        // A single page takes too little time to be measured.
+        let times = (KIND_BYTES / bytes.max(1)).max(1);
+        let storage: Vec<String> = std::iter::repeat_n(storage, times).flatten().collect();
+        let mut figures = [const { Vec::new() }; 2];
+        // The first round warms up.
+        for round in 0..=rounds {
+            let native =
+                cpu(|| storage.iter().map(|page| conversion::markdown(black_box(page)).len()).sum::<usize>());
+            let (calls, _) = call_each(&connector, 1, &storage).await?;
+            if round > 0 {
+                for (all, taken) in figures.iter_mut().zip([native, calls]) {
+                    all.push((bytes * times) as f64 / 1e6 / taken);
+                }
+            }
+        }
+        let [native, calls] = figures.map(median);
+        kinds.push(KindFigures { name: name.to_owned(), bytes, native, calls });
+    }
+    Ok(kinds)
+}
+
+/// Bytes of pages of one kind that are converted at once.
+const KIND_BYTES: usize = 10_000_000;
 
 /// Seconds of CPU.
 fn cpu<T>(work: impl FnOnce() -> T) -> f64 {
