@@ -229,6 +229,14 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    struct Ended<'a>(&'a AtomicBool);
+
+    impl Drop for Ended<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// A page used to end the list, or to go back to its beginning, if its last document changed while it was read.
     #[test]
     fn each_page_is_read_from_one_state_of_the_store() {
@@ -255,6 +263,8 @@ mod tests {
         }
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
+            // Also where what is read is wrong.
+            let _ended = Ended(&over);
             scope.spawn(|| {
                 // Every other one moves to the front, or goes and comes back.
                 for round in 0.. {
@@ -288,7 +298,6 @@ mod tests {
                     assert_eq!(seen.get(&format!("{id:03}")), Some(&1), "{id}");
                 }
             }
-            over.store(true, Ordering::Relaxed);
         });
     }
 }
