@@ -57,7 +57,7 @@ impl FromRequestParts<Service> for Access {
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
         if let Some(digest) = bearer(parts, service)? {
-            return let_in(parts, service, digest?).await;
+            return let_in(parts, service, digest).await;
         }
         let Some(digest) = service.sessions.key(&parts.headers) else {
             return Err(unauthorized("this needs a key: send it as `Authorization: Bearer kai_...`"));
@@ -76,34 +76,41 @@ impl FromRequestParts<Service> for Access {
     }
 }
 
-/// The digest of the key in the header; an error where it cannot be one.
-#[allow(clippy::type_complexity, reason = "a missing header, a wrong one and a good one are three things")]
-fn bearer(parts: &Parts, service: &Service) -> Result<Option<Result<KeyDigest, Problem>>, Problem> {
+/// The digest of the key in the header.
+fn bearer(parts: &Parts, service: &Service) -> Result<Option<KeyDigest>, Problem> {
     let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
-    heard(parts, service)?;
     let digest = value
         .to_str()
         .ok()
         .and_then(|text| text.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .and_then(|(_, key)| access_key::digest(key));
-    Ok(Some(digest.ok_or_else(|| {
-        failed(parts, service);
-        unauthorized("the Authorization header holds no key: send `Bearer kai_...`")
-    })))
+    match digest {
+        Some(digest) => Ok(Some(digest)),
+        None => Err(wrong(parts, service, "the Authorization header holds no key: send `Bearer kai_...`")),
+    }
 }
 
 async fn let_in(parts: &Parts, service: &Service, digest: KeyDigest) -> Result<Access, Problem> {
     match service.key_with(digest).await? {
+        // However many wrong ones came from its address.
         Some(key) => Ok(Access { key }),
-        None => {
+        None => Err(wrong(parts, service, "the key is not one of this service, or was revoked")),
+    }
+}
+
+/// Takes note of a key that let nobody in. What is wrong: the key, or that there were too many of them.
+fn wrong(parts: &Parts, service: &Service, detail: &str) -> Problem {
+    match heard(parts, service) {
+        Err(too_many) => too_many,
+        Ok(()) => {
             failed(parts, service);
-            Err(unauthorized("the key is not one of this service, or was revoked"))
+            unauthorized(detail)
         }
     }
 }
 
-/// Whether the address may try a key now.
+/// Whether the address may give another wrong key now.
 pub(crate) fn heard(parts: &Parts, service: &Service) -> Result<(), Problem> {
     match address(parts).and_then(|address| service.failed_keys.wait(address.ip(), Instant::now())) {
         None => Ok(()),

@@ -15,6 +15,10 @@ use super::problem::Problem;
 
 const NONCE_BYTES: usize = 24;
 
+/// What is sealed is as long as a multiple of this, in bytes: by its length, the number of a change would still tell how
+/// much all tenants do.
+const BLOCK: usize = 32;
+
 /// Longer than any cursor is.
 const LONGEST: usize = 4 * 1024;
 
@@ -31,7 +35,8 @@ impl Cursors {
 
     /// `purpose` says for what and for whom the cursor is. The same place gives the same cursor.
     pub(crate) fn seal(&self, purpose: &str, place: &impl Serialize) -> String {
-        let message = serde_json::to_vec(place).unwrap_or_default();
+        let mut message = serde_json::to_vec(place).unwrap_or_default();
+        message.resize(message.len().next_multiple_of(BLOCK), b' ');
         // Of what is sealed and nothing else: two that differ never share a nonce.
         let mut nonce = Sha256::new();
         nonce.update(self.secret);
@@ -76,6 +81,14 @@ impl Cursors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cursor_is_as_long_whatever_number_it_stands_for() {
+        let cursors = Cursors::new([7; 32]);
+        let lengths = [0, 9, 10, 123_456_789, u64::MAX].map(|number| cursors.seal("changes", &number).len());
+        assert!(lengths.iter().all(|length| *length == lengths[0]), "{lengths:?}");
+        assert_eq!(cursors.open::<u64>("changes", &cursors.seal("changes", &u64::MAX)).unwrap(), u64::MAX);
+    }
 
     #[test]
     fn a_cursor_opens_for_its_purpose_alone_and_shows_nothing() {

@@ -30,9 +30,21 @@ fn rejected(rejection: &JsonRejection) -> Problem {
     // The text of a syntax error can quote what stands there, which may be a token.
     let detail = match rejection {
         JsonRejection::JsonSyntaxError(_) => "the body is not JSON".to_owned(),
-        other => other.body_text(),
+        other => without_value(&other.body_text()),
     };
     Problem::new(rejection.status(), kind, detail)
+}
+
+/// What serde says of a value that is none of those expected, without the value: it may be a token in the wrong place.
+fn without_value(text: &str) -> String {
+    for what in ["invalid type: ", "invalid value: ", "unknown variant "] {
+        if let Some((before, rest)) = text.split_once(what)
+            && let Some((_, expected)) = rest.rsplit_once(", expected ")
+        {
+            return format!("{before}{}: expected {expected}", what.trim_end_matches([':', ' ']));
+        }
+    }
+    text.to_owned()
 }
 
 /// The query of an address.
@@ -59,6 +71,29 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(path)) => Ok(Self(path)),
             Err(rejection) => Err(Problem::invalid(rejection.body_text())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_not_expected_is_not_repeated() {
+        for (text, told) in [
+            (
+                "a: invalid type: string \"t, expected k\", expected u64 at line 1",
+                "a: invalid type: expected u64 at line 1",
+            ),
+            (
+                "mode: unknown variant `t`, expected `delta` or `full`",
+                "mode: unknown variant: expected `delta` or `full`",
+            ),
+            ("unknown field `x`, expected one of `a`, `b`", "unknown field `x`, expected one of `a`, `b`"),
+            ("missing field `kind`", "missing field `kind`"),
+        ] {
+            assert_eq!(without_value(text), told);
         }
     }
 }

@@ -1,4 +1,7 @@
 //! Slows down those who try keys.
+//!
+//! A good key is let in all the same, by its header: keys are too random to be found by trying, and behind a proxy
+//! everybody has one address, so that one with a wrong key would lock out all the others.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -109,7 +109,7 @@ pub(crate) struct Inner {
 
 impl Inner {
     pub(crate) async fn key_with(&self, digest: KeyDigest) -> Result<Option<StoredKey>, Problem> {
-        self.readers.read(None, move |store| store.key_with(digest)).await
+        self.readers.key_with(digest).await
     }
 }
 

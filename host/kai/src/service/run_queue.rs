@@ -95,6 +95,11 @@ impl RunQueue {
         };
     }
 
+    /// Whether it is known when the source is due.
+    pub(crate) fn is_scheduled(&self, source_id: &str) -> bool {
+        self.due.contains_key(source_id)
+    }
+
     /// Takes out the sources that are due. Those that wait or run already are due no more: a run that was missed is none
     /// that has to be made up for.
     pub(crate) fn take_due(&mut self, now: DateTime<Utc>) -> Vec<String> {

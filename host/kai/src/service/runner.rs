@@ -142,8 +142,10 @@ impl Runner {
         if waited {
             self.finish(run, Some(&live), ended(RunState::Cancelled)).await;
             self.forget(&run.id);
-            // It may have been the one that a schedule asked for.
-            self.schedule_next(&run.source_id).await;
+            // It may be the one that the schedule began: nobody else says when the next one is due.
+            if !self.queue().is_scheduled(&run.source_id) {
+                self.schedule_next(&run.source_id).await;
+            }
         }
         true
     }

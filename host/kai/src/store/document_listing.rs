@@ -60,7 +60,9 @@ impl SqliteStore {
         limit: u32,
     ) -> Result<Vec<ListedDocument>, StoreError> {
         let by_space = if query.space_key.is_some() { "space_key = ?2 AND " } else { "?2 IS NULL AND " };
-        let mut places = self.connection.prepare_cached(&format!(
+        // One state of the database: a document that changed between two looks would be at another place.
+        let snapshot = self.connection.unchecked_transaction()?;
+        let mut places = snapshot.prepare_cached(&format!(
             "SELECT modified_at, id, source_id FROM documents
              WHERE source_id = ?1 AND {by_space} modified_at > ?3
                AND (?4 IS NULL OR (modified_at, id, ?1) < (?4, ?5, ?6))
@@ -216,5 +218,86 @@ impl SqliteStore {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::samples::document;
+    use crate::store::{SourceRecord, Store as _, Write};
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    struct Ended<'a>(&'a AtomicBool);
+
+    impl Drop for Ended<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A page used to end the list, or to go back to its beginning, if its last document changed while it was read.
+    #[test]
+    fn each_page_is_read_from_one_state_of_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::open(directory.path()).unwrap();
+        store.prepare_for_service().unwrap();
+        let record = SourceRecord {
+            id: "s".into(),
+            kind: "CONFLUENCE".into(),
+            base_url: "u".into(),
+            email: "e".into(),
+            scope: None,
+        };
+        store.register(&record).unwrap();
+        let run = store.begin_run("s", true).unwrap();
+        let write = |store: &mut SqliteStore, id: u32, minute: u32| {
+            let mut document = document(&format!("{id:03}"), minute + 1, "text");
+            document.reference.modified_at =
+                format!("2026-01-01T{:02}:{:02}:00.000Z", minute / 60, minute % 60);
+            store.write("s", run, &[Write::Document(document)]).unwrap();
+        };
+        for id in 0..40 {
+            write(&mut store, id, id);
+        }
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // Also where what is read is wrong.
+            let _ended = Ended(&over);
+            scope.spawn(|| {
+                // Every other one moves to the front, or goes and comes back.
+                for round in 0.. {
+                    if over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let id = round % 20 * 2;
+                    match round % 3 {
+                        0 => _ = store.remove("s", &[format!("{id:03}")]).unwrap(),
+                        _ => write(&mut store, id, 60 + round % 1_000),
+                    }
+                }
+            });
+            let reader = SqliteStore::open_for_reading(directory.path()).unwrap();
+            let query = DocumentQuery { sources: vec!["s".into()], ..DocumentQuery::default() };
+            for _ in 0..300 {
+                let (mut seen, mut after) = (BTreeMap::new(), None);
+                loop {
+                    let page = reader.list_documents(&query, after.as_ref(), 3).unwrap();
+                    for listed in &page {
+                        *seen.entry(listed.document.id.clone()).or_insert(0) += 1;
+                    }
+                    let Some(last) = page.get(2) else { break };
+                    after = Some(DocumentPlace {
+                        modified_at: last.document.modified_at.clone(),
+                        id: last.document.id.clone(),
+                        source_id: last.document.source_id.clone(),
+                    });
+                }
+                for id in (1..40).step_by(2) {
+                    assert_eq!(seen.get(&format!("{id:03}")), Some(&1), "{id}");
+                }
+            }
+        });
     }
 }

@@ -247,16 +247,16 @@ pub(crate) async fn stream(
     let events = futures::stream::unfold(Some((reader, bell)), async |state| {
         let (mut reader, mut bell) = state?;
         loop {
+            if !reader.may_go_on().await {
+                return None;
+            }
             match reader.next(CHANGES).await {
                 Ok((changes, _)) if !changes.is_empty() => return Some((changes, Some((reader, bell)))),
                 Ok(_) => {}
                 // The client comes back with the last cursor.
                 Err(_) => return None,
             }
-            let woken = tokio::time::timeout(LOOK, bell.changed()).await;
-            if woken.is_err() && !reader.may_go_on().await {
-                return None;
-            }
+            tokio::time::timeout(LOOK, bell.changed()).await.ok();
         }
     });
     let events = events.flat_map(futures::stream::iter).map(|change| {

@@ -284,7 +284,11 @@ pub(crate) async fn add(service: &Service, access: &Access, new: NewSource) -> R
     let known = service.readers.read(access.tenant_id(), move |store| {
         let same = store.same_source(&tenant, &wanted)?;
         let tenant_exists = store.tenants()?.iter().any(|known| known.id == tenant);
-        Ok((same, tenant_exists, store.has_source(&wanted.id())?))
+        let id = wanted.id();
+        // One that was synced from a file is taken over with its documents.
+        let of_a_file = SourceFilter { tenant_id: Some(&tenant), id: Some(&id) };
+        let of_a_file = store.source_overviews_of(of_a_file)?.iter().any(|source| !source.token_kept);
+        Ok((same, tenant_exists, store.has_source(&id)? && !of_a_file))
     });
     let (same, tenant_exists, id_taken) = known.await?;
     if !tenant_exists {
@@ -303,19 +307,21 @@ pub(crate) async fn add(service: &Service, access: &Access, new: NewSource) -> R
     let sealed = SealedToken::seal(&service.master_key, &registration).map_err(Problem::internal)?;
     let id = registration.id();
     let stored = service.store.with(move |store| {
-        // Once more, now that nobody else can: it may have been registered while Confluence was asked.
+        // Once more, now that nobody else changes anything: it may have come, or its tenant gone, while Confluence was
+        // asked.
         if let Some(id) = store.same_source(&tenant_id, &registration)? {
-            return Ok(Err(id));
+            return Err(Problem::conflict(format!("source {id} was registered a moment ago")));
+        }
+        if !store.tenants()?.iter().any(|known| known.id == tenant_id) {
+            return Err(Problem::not_found("tenant"));
         }
         store.add_source(&tenant_id, &registration, &sealed)?;
         if let Some(schedule) = schedule {
             store.set_schedule(&registration.id(), &schedule)?;
         }
-        Ok::<_, StoreError>(Ok(()))
+        Ok(())
     });
-    if let Err(id) = stored.await? {
-        return Err(Problem::conflict(format!("source {id} was registered a moment ago")));
-    }
+    stored.await?;
     let overview = find(service, access, &id).await?;
     service.runner.schedule(&overview);
     with_run(service, access, overview).await
@@ -334,6 +340,9 @@ pub(crate) async fn update(
         Some(None) => Some(crate::store::Schedule::default()),
         Some(Some(schedule)) => Some(schedule.to_store()?),
     };
+    if schedule.as_ref().is_some_and(|schedule| schedule.run_every.is_some()) && !overview.token_kept {
+        return Err(without_token());
+    }
     let rescoped = change.space_key.is_some() || change.scope_path.is_some();
     if rescoped || change.api_token.is_some() {
         let token = change.api_token.map(|token| token.0);
@@ -370,14 +379,19 @@ pub(crate) async fn update(
             .map(|_| SealedToken::seal(&service.master_key, &registration))
             .transpose()
             .map_err(Problem::internal)?;
+        let tenant_id = overview.tenant_id.clone();
         let stored = service.store.with(move |store| {
+            let same = store.same_source(&tenant_id, &registration)?.filter(|_| rescoped);
+            if let Some(same) = same.filter(|same| *same != registration.id()) {
+                return Err(Problem::conflict(format!("source {same} reads that scope already")));
+            }
             if let Some(sealed) = sealed {
                 store.replace_token(&registration.id(), &sealed)?;
             }
             if rescoped {
                 store.change_scope(&registration)?;
             }
-            Ok::<_, StoreError>(())
+            Ok(())
         });
         stored.await?;
     }
@@ -401,13 +415,15 @@ async fn opened(
     let found = service.readers.read(access.tenant_id(), move |store| {
         store.registered_sources_of(SourceFilter { tenant_id: tenant_id.as_deref(), id: Some(&id) })
     });
-    let source = found.await?.pop().ok_or_else(|| {
-        Problem::conflict("the source was synced from a file and has no token here: register it")
-    })?;
+    let source = found.await?.pop().ok_or_else(without_token)?;
     Ok(match token {
         Some(token) => source.with_token(token, &service.master_key)?,
         None => source.open(&service.master_key)?,
     })
+}
+
+fn without_token() -> Problem {
+    Problem::conflict("the source was synced from a file and has no token here: register it")
 }
 
 /// Removes a source with its documents, whatever is under way of it.

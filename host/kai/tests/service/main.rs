@@ -1,0 +1,20 @@
+//! `kai serve` as its clients meet it, against the simulated site.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr
+)]
+
+mod changes;
+mod client;
+mod documents;
+mod requests;
+mod runs;
+mod sources;
+mod tenants;
+
+#[path = "../support/mod.rs"]
+mod support;
