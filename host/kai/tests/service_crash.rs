@@ -34,7 +34,7 @@ impl Service {
         let mut child =
             bench.start(&["serve", "--data", "data", "--listen", "127.0.0.1:0", "--allow-local"], &[]);
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut next = || lines.next().expect("the service says where it is").unwrap();
+        let mut next = || lines.next().unwrap().unwrap();
         let base_url = next().rsplit(' ').next().unwrap().trim_end_matches('/').to_owned();
         let key = key.unwrap_or_else(|| next().rsplit(' ').next().unwrap().to_owned());
         // It goes on writing there.
