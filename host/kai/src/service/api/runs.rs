@@ -327,8 +327,16 @@ pub(crate) async fn events(
                     return Some((Ok(event("progress", &seen)), (watched, false, false)));
                 }
             }
-            let run = find(&service, &access, &source_id, &id).await.unwrap_or(stored);
-            Some((Ok(event("end", &Run::from(run))), (None, false, true)))
+            let run = match find(&service, &access, &source_id, &id).await {
+                Ok(run) => Run::from(run),
+                // Its source was removed, which stops it.
+                Err(problem) if problem.kind == Kind::NotFound => {
+                    Run { state: StateOfRun::Cancelled, ..Run::from(stored) }
+                }
+                // The client comes back.
+                Err(_) => return None,
+            };
+            Some((Ok(event("end", &run)), (None, false, true)))
         }
     });
     let follow = futures::StreamExt::take_until(follow, stopping.cancelled_owned());
