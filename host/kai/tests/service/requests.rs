@@ -83,6 +83,16 @@ async fn whatever_is_wrong_is_a_problem() {
         let detail = post(json_type, misplaced.into_bytes()).await.problem(422, "invalid-request");
         assert!(!detail.contains(secret), "{detail}");
     }
+    // A list is no object, also where all fields may be left out.
+    let source = client.register(&Site::builder().start().await.unwrap(), &json!({})).await;
+    let path = format!("/api/v1/sources/{source}");
+    client
+        .with_body(Method::POST, &format!("{path}/runs"), "[]".to_owned())
+        .await
+        .problem(422, "invalid-request");
+    client.with_body(Method::PATCH, &path, "[]".to_owned()).await.problem(422, "invalid-request");
+    let nested = r#"{"schedule": [60, 60]}"#.to_owned();
+    client.with_body(Method::PATCH, &path, nested).await.problem(422, "invalid-request");
     // 64 KiB are taken, and no more.
     let body = |length: usize| format!("{{\"kind\":\"{}\"}}", "x".repeat(length - 11)).into_bytes();
     assert_eq!(body(100).len(), 100);
