@@ -1,5 +1,6 @@
 //! Whatever is asked: problems, limits, TLS, the log, and the end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -140,8 +141,11 @@ async fn the_description_is_read_without_a_key_and_names_each_operation() {
     assert!(api["openapi"].as_str().unwrap().starts_with("3.1"));
     let page = nobody.get("/api").await;
     assert!(page.header("content-type").starts_with("text/html"));
+    let mut names = BTreeSet::new();
     for (path, item) in api["paths"].as_object().unwrap() {
-        for method in item.as_object().unwrap().keys() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name), "two operations are called {name}");
             let shown = format!("{} {path}", method.to_uppercase());
             assert!(page.text.contains(&shown), "{shown} is not shown to people");
         }

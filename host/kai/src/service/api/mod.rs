@@ -20,6 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Service;
+use super::live_run::RunProgress;
 use super::problem::Problem;
 
 const BASE: &str = "/api/v1";
@@ -42,7 +43,7 @@ const BASE: &str = "/api/v1";
         (name = "changes", description = "What was written and removed, in order, for those who follow."),
         (name = "keys", description = "Tenants and the keys that let them in. Administration only.")
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, RunProgress)),
     modifiers(&Key)
 )]
 struct Description;
