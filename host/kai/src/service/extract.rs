@@ -1,10 +1,12 @@
 //! What a request brings, with a problem where it is not what was expected.
 
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::problem::{Kind, Problem};
 
@@ -15,10 +17,27 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match axum::Json::<T>::from_request(request, state).await {
-            Ok(axum::Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(rejected(&rejection)),
+        let (parts, body) = request.into_parts();
+        let request = Request::from_parts(parts.clone(), body);
+        let bytes = Bytes::from_request(request, state).await;
+        let bytes = bytes.map_err(|rejection| rejected(&rejection.into()))?;
+        let request = Request::from_parts(parts, Body::from(bytes.clone()));
+        let body = axum::Json::<T>::from_request(request, state).await;
+        let axum::Json(body) = body.map_err(|rejection| rejected(&rejection))?;
+        if has_list(&serde_json::from_slice(&bytes).unwrap_or_default()) {
+            let detail = "the body has a list where an object is expected";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, Kind::InvalidRequest, detail));
         }
+        Ok(Self(body))
+    }
+}
+
+/// No body of this API has one, and serde takes one for an object whose fields are left out.
+fn has_list(value: &Value) -> bool {
+    match value {
+        Value::Array(_) => true,
+        Value::Object(fields) => fields.values().any(has_list),
+        _ => false,
     }
 }
 

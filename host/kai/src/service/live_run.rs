@@ -123,10 +123,9 @@ impl Observer for LiveRun {
                 let seconds = began.elapsed().as_secs_f64().max(0.001);
                 progress.pages_per_second =
                     ((so_far.upserted + so_far.unchanged) as f64 / seconds * 10.0).round() / 10.0;
-                // Whoever asks to be left alone gets no pages written.
-                if counts != DocumentCounts::default() {
-                    progress.paused_until = None;
-                }
+                // What was on its way when Confluence asked to be left alone is written meanwhile.
+                let now = wall_clock(Instant::now());
+                progress.paused_until = progress.paused_until.take().filter(|until| *until > now);
             }
             Event::SpaceEnded(_) => progress.spaces_ended += 1,
             Event::SpaceFailed { key, reason } => {
@@ -147,4 +146,24 @@ fn wall_clock(at: Instant) -> String {
     let left = at.saturating_duration_since(Instant::now()).min(Duration::from_secs(7 * 24 * 60 * 60));
     let left = chrono::TimeDelta::from_std(left).unwrap_or_default();
     (Utc::now() + left).to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A batch that was on its way used to hide it.
+    #[test]
+    fn a_pause_is_shown_to_its_end_whatever_is_written_meanwhile() {
+        let run = LiveRun::new("t".to_owned(), Feed::default(), CancellationToken::new());
+        let watched = run.watch();
+        let committed = || Event::Committed(DocumentCounts { upserted: 1, ..DocumentCounts::default() });
+        run.event(Event::Paused(Instant::now() + Duration::from_secs(60)));
+        run.event(committed());
+        assert!(watched.borrow().paused_until.is_some());
+        run.event(Event::Paused(Instant::now()));
+        run.event(committed());
+        assert_eq!(watched.borrow().paused_until, None);
+        assert_eq!(watched.borrow().documents.upserted, 2);
+    }
 }

@@ -53,7 +53,8 @@ pub(super) fn forget_tenant(transaction: &Transaction<'_>, tenant_id: &str) -> r
 
 /// The query in the language of FTS5; none where there is no word in it.
 fn expression(text: &str) -> Option<String> {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', " "));
+    // FTS5 takes NUL for the end of the text.
+    let quoted = |text: &str| format!("\"{}\"", text.replace(['"', '\0'], " "));
     let has_word = |text: &str| text.chars().any(char::is_alphanumeric);
     let mut parts = Vec::new();
     // Every other part stands in quotes.
@@ -275,9 +276,23 @@ mod tests {
         both.sort();
         assert_eq!(both, ["1", "3"], "all words have to be there");
         assert_eq!(scene.find(0, "\"ship the\""), ["1"]);
-        for odd in
-            ["", "   ", "\"", "\"\"", "-", "*", "AND", "title:", "NEAR(", "a\" OR \"b", "😀", "(((", "'"]
-        {
+        for odd in [
+            "",
+            "   ",
+            "\"",
+            "\"\"",
+            "-",
+            "*",
+            "AND",
+            "title:",
+            "NEAR(",
+            "a\" OR \"b",
+            "😀",
+            "(((",
+            "'",
+            "a\0b",
+            "\"a\0 b\"",
+        ] {
             scene.find(0, odd);
         }
     }

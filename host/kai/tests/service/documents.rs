@@ -173,6 +173,7 @@ async fn the_search_finds_what_there_is_and_not_what_is_gone() {
         ("zymurgy&space_key=OPS", vec![]),
         ("zymurgy&tenant_id=nobody", vec![]),
         ("%22", vec![]),
+        ("zymurgy%00in", vec![&body]),
         ("xyzzy%20OR%20(*", vec![]),
     ] {
         let answer = client.get(&found(query)).await.expect(200);

@@ -1,5 +1,6 @@
 //! Whatever is asked: problems, limits, TLS, the log, and the end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,16 @@ async fn whatever_is_wrong_is_a_problem() {
         let detail = post(json_type, misplaced.into_bytes()).await.problem(422, "invalid-request");
         assert!(!detail.contains(secret), "{detail}");
     }
+    // A list is no object, also where all fields may be left out.
+    let source = client.register(&Site::builder().start().await.unwrap(), &json!({})).await;
+    let path = format!("/api/v1/sources/{source}");
+    client
+        .with_body(Method::POST, &format!("{path}/runs"), "[]".to_owned())
+        .await
+        .problem(422, "invalid-request");
+    client.with_body(Method::PATCH, &path, "[]".to_owned()).await.problem(422, "invalid-request");
+    let nested = r#"{"schedule": [60, 60]}"#.to_owned();
+    client.with_body(Method::PATCH, &path, nested).await.problem(422, "invalid-request");
     // 64 KiB are taken, and no more.
     let body = |length: usize| format!("{{\"kind\":\"{}\"}}", "x".repeat(length - 11)).into_bytes();
     assert_eq!(body(100).len(), 100);
@@ -130,8 +141,11 @@ async fn the_description_is_read_without_a_key_and_names_each_operation() {
     assert!(api["openapi"].as_str().unwrap().starts_with("3.1"));
     let page = nobody.get("/api").await;
     assert!(page.header("content-type").starts_with("text/html"));
+    let mut names = BTreeSet::new();
     for (path, item) in api["paths"].as_object().unwrap() {
-        for method in item.as_object().unwrap().keys() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            assert!(names.insert(name), "two operations are called {name}");
             let shown = format!("{} {path}", method.to_uppercase());
             assert!(page.text.contains(&shown), "{shown} is not shown to people");
         }

@@ -370,7 +370,8 @@ async fn a_source_goes_with_its_documents_also_while_it_is_synced() {
     }
     assert_eq!(client.count("").await, 0);
     assert!(sources(&client).await.is_empty());
-    assert!(events.rest().await.iter().any(|event| event.name == "end"));
+    let end = events.rest().await.pop().unwrap();
+    assert_eq!((end.name.as_str(), &end.data["state"]), ("end", &json!("cancelled")));
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(site.statistics().requests, asked);
     client.delete(&path).await.problem(404, "not-found");

@@ -157,12 +157,13 @@ async fn what_another_tenant_has_is_to_every_operation_what_does_not_exist() {
         let keys = service.administration().get("/api/v1/keys").await.expect(200);
         (state, keys, service.administration().get("/api/v1/tenants").await.expect(200))
     };
-    let before = state().await;
+    let (before, nobody) = (state().await, service.client(None));
     let operations = operations(&ours, &site).await;
     let mut met = BTreeMap::from([("path", 0), ("query", 0), ("forbidden", 0), ("own", 0)]);
     for operation in &operations {
         let name = operation.name();
         let own = |name: &str| of_ours.ids[name].clone();
+        operation.ask(&nobody, own, "", None).await.problem(401, "unauthorized");
         if operation.administration {
             let their = operation.ask(&ours, |name| of_theirs.ids[name].clone(), "", None).await;
             let none = operation.ask(&ours, |name| unknown(name).to_owned(), "", None).await;

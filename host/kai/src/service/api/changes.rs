@@ -56,6 +56,26 @@ pub(crate) enum Change {
     },
 }
 
+/// An event of the stream of changes.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what is written as text")]
+pub(crate) struct ChangeEvent {
+    event: ChangeEventName,
+    /// The cursor of the change.
+    id: String,
+    /// A `Change` in JSON.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes what is written as text")]
+pub(crate) enum ChangeEventName {
+    Upsert,
+    Removal,
+}
+
 /// Changes in order.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Changes {
@@ -188,7 +208,7 @@ impl Reader {
 ///
 /// In order, with the content of what was written. Save the `cursor` with what came of the changes, and go on with it as
 /// `after`: no change is left out and none comes twice. `wait` makes it a long poll.
-#[utoipa::path(get, path = "/changes", tag = "changes", params(ChangesQuery),
+#[utoipa::path(get, path = "/changes", operation_id = "list_changes", tag = "changes", params(ChangesQuery),
     responses((status = 200, description = "Changes in order.", body = Changes)))]
 pub(crate) async fn list(
     State(service): State<Service>,
@@ -225,9 +245,9 @@ pub(crate) async fn list(
 ///
 /// Server-sent events: `upsert` and `removal`, each with its cursor as its id, so that a client that comes back goes on
 /// where it was.
-#[utoipa::path(get, path = "/changes/stream", tag = "changes", params(StreamQuery,
+#[utoipa::path(get, path = "/changes/stream", operation_id = "follow_changes", tag = "changes", params(StreamQuery,
         ("last-event-id" = Option<String>, Header, description = "The cursor of the last event that was seen.")),
-    responses((status = 200, description = "Events.", body = Change, content_type = "text/event-stream")))]
+    responses((status = 200, description = "Events.", body = ChangeEvent, content_type = "text/event-stream")))]
 pub(crate) async fn stream(
     State(service): State<Service>,
     access: Access,

@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use super::sources;
@@ -118,10 +119,17 @@ pub(crate) struct DocumentFilter {
     /// Of this space.
     pub(crate) space_key: Option<String>,
     /// Modified later than this: RFC 3339.
-    #[param(format = DateTime)]
+    #[param(schema_with = time_or_nothing)]
     pub(crate) modified_after: Option<String>,
     /// Of this tenant; for the administration.
     pub(crate) tenant_id: Option<String>,
+}
+
+/// A form sends what was left out as an empty text.
+fn time_or_nothing() -> Schema {
+    let text = |format| ObjectBuilder::new().schema_type(Type::String).format(format);
+    let time = text(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+    AnyOfBuilder::new().item(time).item(text(None).max_length(Some(0))).into()
 }
 
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -310,7 +318,7 @@ pub(crate) async fn all_spaces(
 }
 
 /// Lists or searches documents
-#[utoipa::path(get, path = "/documents", tag = "documents", params(DocumentFilter, DocumentsQuery),
+#[utoipa::path(get, path = "/documents", operation_id = "list_documents", tag = "documents", params(DocumentFilter, DocumentsQuery),
     responses((status = 200, description = "A page of documents, without their content.", body = Documents)))]
 pub(crate) async fn list(
     State(service): State<Service>,
@@ -322,7 +330,7 @@ pub(crate) async fn list(
 }
 
 /// Counts documents
-#[utoipa::path(get, path = "/documents/count", tag = "documents", params(DocumentFilter),
+#[utoipa::path(get, path = "/documents/count", operation_id = "count_documents", tag = "documents", params(DocumentFilter),
     responses((status = 200, description = "How many there are.", body = Count)))]
 pub(crate) async fn count(
     State(service): State<Service>,
@@ -335,7 +343,7 @@ pub(crate) async fn count(
 /// Reads a document
 ///
 /// As JSON, or as its Markdown alone where `Accept` prefers `text/markdown`. The ETag is another one after each change.
-#[utoipa::path(get, path = "/sources/{source_id}/documents/{document_id}", tag = "documents",
+#[utoipa::path(get, path = "/sources/{source_id}/documents/{document_id}", operation_id = "read_document", tag = "documents",
     params(("source_id" = String, Path), ("document_id" = String, Path),
            ("if-none-match" = Option<String>, Header, description = "An ETag: no content where it still holds.")),
     responses(
@@ -395,7 +403,7 @@ fn prefers_markdown(headers: &HeaderMap) -> bool {
 }
 
 /// Lists the pages of a source that could not be had
-#[utoipa::path(get, path = "/sources/{source_id}/failures", tag = "documents", params(("source_id" = String, Path)),
+#[utoipa::path(get, path = "/sources/{source_id}/failures", operation_id = "list_failures", tag = "documents", params(("source_id" = String, Path)),
     responses((status = 200, description = "The pages. The next run tries them again.", body = Failures)))]
 pub(crate) async fn failures(
     State(service): State<Service>,
@@ -406,7 +414,7 @@ pub(crate) async fn failures(
 }
 
 /// Lists the spaces of a source that have documents
-#[utoipa::path(get, path = "/sources/{source_id}/spaces", tag = "documents", params(("source_id" = String, Path)),
+#[utoipa::path(get, path = "/sources/{source_id}/spaces", operation_id = "list_spaces", tag = "documents", params(("source_id" = String, Path)),
     responses((status = 200, description = "The spaces, by key.", body = Spaces)))]
 pub(crate) async fn spaces(
     State(service): State<Service>,

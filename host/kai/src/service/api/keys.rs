@@ -42,7 +42,7 @@ pub(crate) struct NewTenant {
     /// Lower-case letters, digits and hyphens.
     #[schema(pattern = "^[a-z0-9-]{1,40}$")]
     pub(crate) id: String,
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     pub(crate) name: String,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Keys {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewKey {
     /// For people.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(min_length = 1, max_length = 100, pattern = r"\S")]
     pub(crate) name: String,
     /// Whose key it is; none: the administration's.
     #[serde(default)]
@@ -189,7 +189,7 @@ pub(crate) async fn revoke(service: &Service, access: &Access, id: &str) -> Resu
 }
 
 /// Lists the tenants
-#[utoipa::path(get, path = "/tenants", tag = "keys",
+#[utoipa::path(get, path = "/tenants", operation_id = "list_tenants", tag = "keys",
     responses((status = 200, description = "The tenants.", body = Tenants)))]
 pub(crate) async fn list_tenants(
     State(service): State<Service>,
@@ -199,7 +199,7 @@ pub(crate) async fn list_tenants(
 }
 
 /// Makes a tenant
-#[utoipa::path(post, path = "/tenants", tag = "keys", request_body = NewTenant,
+#[utoipa::path(post, path = "/tenants", operation_id = "add_tenant", tag = "keys", request_body = NewTenant,
     responses((status = 201, description = "It is there.", body = Tenant)))]
 pub(crate) async fn add_tenant(
     State(service): State<Service>,
@@ -212,7 +212,7 @@ pub(crate) async fn add_tenant(
 /// Removes a tenant
 ///
 /// With its keys. One that has sources stays: remove those first.
-#[utoipa::path(delete, path = "/tenants/{tenant_id}", tag = "keys", params(("tenant_id" = String, Path)),
+#[utoipa::path(delete, path = "/tenants/{tenant_id}", operation_id = "remove_tenant", tag = "keys", params(("tenant_id" = String, Path)),
     responses(
         (status = 204, description = "It is gone."),
         (status = 409, description = "It has sources.", body = Problem, content_type = "application/problem+json"),
@@ -227,7 +227,7 @@ pub(crate) async fn remove_tenant(
 }
 
 /// Lists the keys
-#[utoipa::path(get, path = "/keys", tag = "keys", params(KeysQuery),
+#[utoipa::path(get, path = "/keys", operation_id = "list_keys", tag = "keys", params(KeysQuery),
     responses((status = 200, description = "The keys, without what opens.", body = Keys)))]
 pub(crate) async fn list(
     State(service): State<Service>,
@@ -238,7 +238,7 @@ pub(crate) async fn list(
 }
 
 /// Makes a key
-#[utoipa::path(post, path = "/keys", tag = "keys", request_body = NewKey,
+#[utoipa::path(post, path = "/keys", operation_id = "add_key", tag = "keys", request_body = NewKey,
     responses((status = 201, description = "The key. It is not shown again.", body = MadeKey)))]
 pub(crate) async fn add(
     State(service): State<Service>,
@@ -251,7 +251,7 @@ pub(crate) async fn add(
 /// Revokes a key
 ///
 /// It lets in no longer, and neither do the sessions that it began.
-#[utoipa::path(delete, path = "/keys/{key_id}", tag = "keys", params(("key_id" = String, Path)),
+#[utoipa::path(delete, path = "/keys/{key_id}", operation_id = "remove_key", tag = "keys", params(("key_id" = String, Path)),
     responses((status = 204, description = "It lets in no longer.")))]
 pub(crate) async fn remove(
     State(service): State<Service>,

@@ -22,6 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Service;
+use super::live_run::RunProgress;
 use super::pages;
 use super::pages::layout::{self, Section};
 use super::problem::Problem;
@@ -46,7 +47,7 @@ const BASE: &str = "/api/v1";
         (name = "changes", description = "What was written and removed, in order, for those who follow."),
         (name = "keys", description = "Tenants and the keys that let them in. Administration only.")
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, RunProgress)),
     modifiers(&Key)
 )]
 struct Description;

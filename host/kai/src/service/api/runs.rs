@@ -14,7 +14,6 @@ use super::sources;
 use crate::service::Service;
 use crate::service::access::Access;
 use crate::service::extract::{Json, Path, Query};
-use crate::service::live_run::RunProgress;
 use crate::service::problem::{Kind, Problem};
 use crate::store::{RunState, ServiceRun};
 use crate::summary::Mode;
@@ -114,6 +113,24 @@ impl From<ServiceRun> for Run {
             documents: run.documents,
         }
     }
+}
+
+/// An event of a run.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what is written as text")]
+pub(crate) struct RunEvent {
+    event: RunEventName,
+    /// Of `progress` a `RunProgress`, of `end` a `Run`, in JSON.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "it describes what is written as text")]
+pub(crate) enum RunEventName {
+    Progress,
+    End,
 }
 
 /// A list of runs, the newest first.
@@ -219,7 +236,7 @@ fn begun(run: Run) -> Begun {
 }
 
 /// Lists the runs of a source
-#[utoipa::path(get, path = "/sources/{source_id}/runs", tag = "runs", params(("source_id" = String, Path), RunsQuery),
+#[utoipa::path(get, path = "/sources/{source_id}/runs", operation_id = "list_runs", tag = "runs", params(("source_id" = String, Path), RunsQuery),
     responses((status = 200, description = "The runs, the newest first.", body = Runs)))]
 pub(crate) async fn list(
     State(service): State<Service>,
@@ -233,7 +250,7 @@ pub(crate) async fn list(
 /// Begins a run
 ///
 /// Of a source, one run is under way at a time, and one may wait.
-#[utoipa::path(post, path = "/sources/{source_id}/runs", tag = "runs", params(("source_id" = String, Path)),
+#[utoipa::path(post, path = "/sources/{source_id}/runs", operation_id = "begin_run", tag = "runs", params(("source_id" = String, Path)),
     request_body = NewRun,
     responses(
         (status = 202, description = "It waits for its turn.", body = Run, headers(("location" = String))),
@@ -249,7 +266,7 @@ pub(crate) async fn begin(
 }
 
 /// Reads a run
-#[utoipa::path(get, path = "/sources/{source_id}/runs/{run_id}", tag = "runs",
+#[utoipa::path(get, path = "/sources/{source_id}/runs/{run_id}", operation_id = "read_run", tag = "runs",
     params(("source_id" = String, Path), ("run_id" = String, Path)),
     responses((status = 200, description = "The run.", body = Run)))]
 pub(crate) async fn read(
@@ -263,7 +280,7 @@ pub(crate) async fn read(
 /// Stops a run
 ///
 /// What it wrote stays; the next run goes on from there.
-#[utoipa::path(post, path = "/sources/{source_id}/runs/{run_id}/cancel", tag = "runs",
+#[utoipa::path(post, path = "/sources/{source_id}/runs/{run_id}/cancel", operation_id = "cancel_run", tag = "runs",
     params(("source_id" = String, Path), ("run_id" = String, Path)),
     responses(
         (status = 202, description = "It comes to its end.", body = Run, headers(("location" = String))),
@@ -280,7 +297,7 @@ pub(crate) async fn cancel(
 /// Confirms the removals that a run refused
 ///
 /// Begins a full run that removes what is gone from Confluence however much that is.
-#[utoipa::path(post, path = "/sources/{source_id}/runs/{run_id}/confirm-removals", tag = "runs",
+#[utoipa::path(post, path = "/sources/{source_id}/runs/{run_id}/confirm-removals", operation_id = "confirm_removals", tag = "runs",
     params(("source_id" = String, Path), ("run_id" = String, Path)),
     responses(
         (status = 202, description = "The run that removes them.", body = Run, headers(("location" = String))),
@@ -296,11 +313,10 @@ pub(crate) async fn confirm_removals(
 
 /// Follows a run
 ///
-/// Server-sent events: `progress` with how it comes along (the schema below), at most four a second, and at last one `end`
-/// with the run.
-#[utoipa::path(get, path = "/sources/{source_id}/runs/{run_id}/events", tag = "runs",
+/// Server-sent events: `progress` with how it comes along, at most four a second, and at last one `end` with the run.
+#[utoipa::path(get, path = "/sources/{source_id}/runs/{run_id}/events", operation_id = "follow_run", tag = "runs",
     params(("source_id" = String, Path), ("run_id" = String, Path)),
-    responses((status = 200, description = "Events.", body = RunProgress, content_type = "text/event-stream")))]
+    responses((status = 200, description = "Events.", body = RunEvent, content_type = "text/event-stream")))]
 pub(crate) async fn events(
     State(service): State<Service>,
     access: Access,
@@ -327,8 +343,16 @@ pub(crate) async fn events(
                     return Some((Ok(event("progress", &seen)), (watched, false, false)));
                 }
             }
-            let run = find(&service, &access, &source_id, &id).await.unwrap_or(stored);
-            Some((Ok(event("end", &Run::from(run))), (None, false, true)))
+            let run = match find(&service, &access, &source_id, &id).await {
+                Ok(run) => Run::from(run),
+                // Its source was removed, which stops it.
+                Err(problem) if problem.kind == Kind::NotFound => {
+                    Run { state: StateOfRun::Cancelled, ..Run::from(stored) }
+                }
+                // The client comes back.
+                Err(_) => return None,
+            };
+            Some((Ok(event("end", &run)), (None, false, true)))
         }
     });
     let follow = futures::StreamExt::take_until(follow, stopping.cancelled_owned());

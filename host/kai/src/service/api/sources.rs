@@ -137,11 +137,13 @@ pub(crate) struct NewSource {
     /// `CONFLUENCE`.
     pub(crate) kind: String,
     /// Workspace root, such as `https://your-org.atlassian.net`.
+    #[schema(pattern = r"\S")]
     pub(crate) base_url: String,
     /// Account.
+    #[schema(pattern = r"\S")]
     pub(crate) email: String,
     /// API token of that account. Kept sealed; it never comes back.
-    #[schema(value_type = String, format = Password)]
+    #[schema(value_type = String, format = Password, pattern = r"\S")]
     pub(crate) api_token: SecretText,
     /// The one space to read; none: every visible one.
     #[serde(default)]
@@ -182,7 +184,7 @@ impl NewSource {
 pub(crate) struct SourceChange {
     /// Another API token for the same account.
     #[serde(default)]
-    #[schema(value_type = Option<String>, format = Password)]
+    #[schema(value_type = Option<String>, format = Password, pattern = r"\S")]
     pub(crate) api_token: Option<SecretText>,
     /// Another space; null: every visible one. The next run is a full one and begins anew; what is out of the new scope
     /// is removed by it.
@@ -454,7 +456,7 @@ pub(crate) async fn try_again(service: &Service, access: &Access, id: &str) -> R
 }
 
 /// Lists the sources
-#[utoipa::path(get, path = "/sources", tag = "sources", params(SourcesQuery),
+#[utoipa::path(get, path = "/sources", operation_id = "list_sources", tag = "sources", params(SourcesQuery),
     responses((status = 200, description = "The sources.", body = Sources)))]
 pub(crate) async fn list(
     State(service): State<Service>,
@@ -468,7 +470,7 @@ pub(crate) async fn list(
 /// Registers a source
 ///
 /// The credential and the space are tried at Confluence before anything is stored.
-#[utoipa::path(post, path = "/sources", tag = "sources", request_body = NewSource,
+#[utoipa::path(post, path = "/sources", operation_id = "register_source", tag = "sources", request_body = NewSource,
     responses(
         (status = 201, description = "It is registered.", body = Source, headers(("location" = String))),
         (status = 409, description = "There is one like it.", body = Problem, content_type = "application/problem+json"),
@@ -485,7 +487,7 @@ pub(crate) async fn register(
 }
 
 /// Reads a source
-#[utoipa::path(get, path = "/sources/{source_id}", tag = "sources", params(("source_id" = String, Path)),
+#[utoipa::path(get, path = "/sources/{source_id}", operation_id = "read_source", tag = "sources", params(("source_id" = String, Path)),
     responses((status = 200, description = "The source.", body = Source)))]
 pub(crate) async fn read(
     State(service): State<Service>,
@@ -498,7 +500,7 @@ pub(crate) async fn read(
 /// Changes a source
 ///
 /// A new token or scope is tried at Confluence first; where it is no good, nothing changes.
-#[utoipa::path(patch, path = "/sources/{source_id}", tag = "sources", params(("source_id" = String, Path)),
+#[utoipa::path(patch, path = "/sources/{source_id}", operation_id = "change_source", tag = "sources", params(("source_id" = String, Path)),
     request_body = SourceChange,
     responses((status = 200, description = "The source as it is now.", body = Source)))]
 pub(crate) async fn change(
@@ -513,7 +515,7 @@ pub(crate) async fn change(
 /// Removes a source
 ///
 /// With all its documents; followers of the changes are told of each. What is under way of it is stopped.
-#[utoipa::path(delete, path = "/sources/{source_id}", tag = "sources", params(("source_id" = String, Path)),
+#[utoipa::path(delete, path = "/sources/{source_id}", operation_id = "remove_source", tag = "sources", params(("source_id" = String, Path)),
     responses((status = 204, description = "It is gone.")))]
 pub(crate) async fn remove(
     State(service): State<Service>,
@@ -527,7 +529,7 @@ pub(crate) async fn remove(
 /// Tries a source again
 ///
 /// Asks Confluence whether the credential is good and the space is there, as when it was registered.
-#[utoipa::path(post, path = "/sources/{source_id}/validate", tag = "sources", params(("source_id" = String, Path)),
+#[utoipa::path(post, path = "/sources/{source_id}/validate", operation_id = "validate_source", tag = "sources", params(("source_id" = String, Path)),
     responses((status = 200, description = "It is good.", body = Validated)))]
 pub(crate) async fn validate(
     State(service): State<Service>,
@@ -540,7 +542,7 @@ pub(crate) async fn validate(
 /// Tries a source that is not registered
 ///
 /// Nothing is stored.
-#[utoipa::path(post, path = "/validations", tag = "sources", request_body = NewSource,
+#[utoipa::path(post, path = "/validations", operation_id = "validate_document", tag = "sources", request_body = NewSource,
     responses((status = 200, description = "It is good.", body = Validated)))]
 pub(crate) async fn validate_document(
     State(service): State<Service>,
