@@ -11,7 +11,7 @@ use super::Service;
 use super::browser_sessions::may_change;
 use super::problem::{Kind, Problem};
 use crate::access_key::{self, KeyDigest};
-use crate::store::{DEFAULT_TENANT, SourceFilter, StoredKey};
+use crate::store::{DEFAULT_TENANT, StoredKey};
 
 /// Whoever made a request, let in by a key or by a session that a key began.
 #[derive(Debug, Clone)]
@@ -23,11 +23,6 @@ impl Access {
     /// The tenant whose key it is; none: the administration.
     pub(crate) fn tenant_id(&self) -> Option<&str> {
         self.key.tenant_id.as_deref()
-    }
-
-    /// What of the sources may be seen: those of another tenant are as if they were not there.
-    pub(crate) fn sources<'a>(&'a self, id: Option<&'a str>) -> SourceFilter<'a> {
-        SourceFilter { tenant_id: self.tenant_id(), id }
     }
 
     pub(crate) fn administration(&self) -> Result<(), Problem> {

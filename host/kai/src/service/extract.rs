@@ -35,6 +35,20 @@ fn rejected(rejection: &JsonRejection) -> Problem {
     Problem::new(rejection.status(), kind, detail)
 }
 
+/// What a form of a page sends.
+pub(crate) struct Form<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Form<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match axum::Form::<T>::from_request(request, state).await {
+            Ok(axum::Form(form)) => Ok(Self(form)),
+            Err(rejection) => Err(Problem::invalid(rejection.body_text())),
+        }
+    }
+}
+
 /// The query of an address.
 pub(crate) struct Query<T>(pub(crate) T);
 

@@ -15,6 +15,7 @@ mod indexer;
 mod listening;
 mod live_run;
 mod operation;
+mod pages;
 mod problem;
 mod readers;
 mod run_queue;
@@ -205,6 +206,7 @@ fn router(service: Service) -> Router {
     Router::new()
         .merge(api::router(service.clone()))
         .merge(operation::router(service.clone()))
+        .merge(pages::router(service.clone()))
         .fallback(async || Problem::not_found("page"))
         .method_not_allowed_fallback(async || {
             let detail = "this address does not take that method; /openapi.json says which ones it takes";
@@ -215,6 +217,7 @@ fn router(service: Service) -> Router {
             Problem::internal("a panic").into_response()
         }))
         .layer(axum::extract::DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(middleware::from_fn_with_state(service.clone(), pages::problems_as_pages))
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn_with_state(service, with_headers))
 }

@@ -152,6 +152,9 @@ pub(crate) struct Problem {
     /// Seconds to wait before the next try, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// Which field of the registration document it is about, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<&'static str>,
 }
 
 impl Problem {
@@ -163,7 +166,25 @@ impl Problem {
             detail: detail.into(),
             kind,
             retry_after: None,
+            field: None,
         }
+    }
+
+    /// Says of a problem with a registration document which field it is about.
+    pub(crate) fn at_field(self) -> Self {
+        let named = |detail: &str| {
+            let fields =
+                ["base_url", "email", "api_token", "space_key", "scope_path", "cloud_id", "schedule"];
+            fields.into_iter().find(|field| detail.contains(field))
+        };
+        let field = match self.kind {
+            Kind::Authentication => Some("api_token"),
+            Kind::InvalidSource | Kind::InvalidRequest => named(&self.detail),
+            Kind::NotFound if self.detail.contains("space") => Some("space_key"),
+            Kind::Unavailable | Kind::Malformed => Some("base_url"),
+            _ => None,
+        };
+        Self { field, ..self }
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -252,6 +273,7 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
+        response.extensions_mut().insert(self.clone());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after {

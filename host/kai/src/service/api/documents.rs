@@ -298,6 +298,17 @@ pub(crate) struct Spaces {
     pub(crate) spaces: Vec<Space>,
 }
 
+pub(crate) async fn all_spaces(
+    service: &Service,
+    access: &Access,
+    source_id: &str,
+) -> Result<Vec<Space>, Problem> {
+    sources::find(service, access, source_id).await?;
+    let id = source_id.to_owned();
+    let found = service.readers.read(access.tenant_id(), move |store| store.spaces_with_documents(&id));
+    Ok(found.await?.into_iter().map(|(key, documents)| Space { key, documents }).collect())
+}
+
 /// Lists or searches documents
 #[utoipa::path(get, path = "/documents", tag = "documents", params(DocumentFilter, DocumentsQuery),
     responses((status = 200, description = "A page of documents, without their content.", body = Documents)))]
@@ -402,11 +413,7 @@ pub(crate) async fn spaces(
     access: Access,
     Path(source_id): Path<String>,
 ) -> Result<axum::Json<Spaces>, Problem> {
-    sources::find(&service, &access, &source_id).await?;
-    let found =
-        service.readers.read(access.tenant_id(), move |store| store.spaces_with_documents(&source_id));
-    let spaces = found.await?.into_iter().map(|(key, documents)| Space { key, documents }).collect();
-    Ok(axum::Json(Spaces { spaces }))
+    Ok(axum::Json(Spaces { spaces: all_spaces(&service, &access, &source_id).await? }))
 }
 
 #[cfg(test)]

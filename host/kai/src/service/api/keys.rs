@@ -127,6 +127,26 @@ pub(crate) async fn make_tenant(
     added.map(Tenant::from).ok_or(taken)
 }
 
+/// With its keys.
+pub(crate) async fn drop_tenant(service: &Service, access: &Access, id: &str) -> Result<(), Problem> {
+    access.administration()?;
+    if id == DEFAULT_TENANT {
+        return Err(Problem::conflict(
+            "the default tenant stays: the command line registers its sources there",
+        ));
+    }
+    let id = id.to_owned();
+    let removed = service.store.with(move |store| {
+        let known = store.tenants()?.iter().any(|tenant| tenant.id == id);
+        Ok::<_, store::StoreError>((known, store.remove_tenant(&id)?))
+    });
+    match removed.await? {
+        (_, true) => Ok(()),
+        (true, false) => Err(Problem::conflict("the tenant has sources: remove them first")),
+        (false, false) => Err(Problem::not_found("tenant")),
+    }
+}
+
 pub(crate) async fn all_keys(
     service: &Service,
     access: &Access,
@@ -202,21 +222,8 @@ pub(crate) async fn remove_tenant(
     access: Access,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    access.administration()?;
-    if id == DEFAULT_TENANT {
-        return Err(Problem::conflict(
-            "the default tenant stays: the command line registers its sources there",
-        ));
-    }
-    let removed = service.store.with(move |store| {
-        let known = store.tenants()?.iter().any(|tenant| tenant.id == id);
-        Ok::<_, store::StoreError>((known, store.remove_tenant(&id)?))
-    });
-    match removed.await? {
-        (_, true) => Ok(StatusCode::NO_CONTENT),
-        (true, false) => Err(Problem::conflict("the tenant has sources: remove them first")),
-        (false, false) => Err(Problem::not_found("tenant")),
-    }
+    drop_tenant(&service, &access, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Lists the keys

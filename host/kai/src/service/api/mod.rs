@@ -10,9 +10,11 @@ pub(crate) mod sources;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::header;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use maud::PreEscaped;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi as _};
@@ -20,6 +22,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Service;
+use super::pages;
+use super::pages::layout::{self, Section};
 use super::problem::Problem;
 
 const BASE: &str = "/api/v1";
@@ -106,7 +110,7 @@ pub(super) fn router(service: Service) -> Router {
         )
         .split_for_parts();
     describe_problems(&mut api);
-    let page: Arc<str> = page::render(&api).into();
+    let page: Arc<str> = page::content(&api).into_string().into();
     let description: Arc<str> = api.to_pretty_json().unwrap_or_default().into();
     router
         .route(
@@ -117,8 +121,9 @@ pub(super) fn router(service: Service) -> Router {
         )
         .route(
             "/api",
-            get(async move || {
-                ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], page.to_string()).into_response()
+            get(async move |State(service): State<Service>, headers: HeaderMap| {
+                let access = pages::signed_in(&service, &headers).await;
+                layout::page(access.as_ref(), Section::Api, "API", PreEscaped(page.to_string()))
             }),
         )
         .with_state(service)

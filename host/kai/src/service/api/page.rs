@@ -1,47 +1,35 @@
 //! The description of the API for people: one page, made from the same description that programs read.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::{OpenApi, RefOr, Required};
 
 use crate::service::problem::Kind;
 
-pub(super) fn render(api: &OpenApi) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "API · kai" }
-                link rel="stylesheet" href="/static/style.css";
+pub(super) fn content(api: &OpenApi) -> Markup {
+    html! {
+        div class="reading" {
+            h1 { "API of kai " (api.info.version) }
+            @if let Some(text) = &api.info.description { p { (text) } }
+            p {
+                "Requests carry a key: " code { "Authorization: Bearer kai_..." } ". For programs: "
+                a href="/openapi.json" { "openapi.json" } "."
             }
-            body {
-                main class="reading" {
-                    h1 { "API of kai " (api.info.version) }
-                    @if let Some(text) = &api.info.description { p { (text) } }
-                    p {
-                        "Requests carry a key: " code { "Authorization: Bearer kai_..." } ". For programs: "
-                        a href="/openapi.json" { "openapi.json" } ". The service: " a href="/" { "sources" } "."
-                    }
-                    h2 { "Requests" }
-                    @for (path, item) in &api.paths.paths {
-                        @for (method, operation) in operations(item) {
-                            (describe(method, path, operation))
-                        }
-                    }
-                    h2 { "Kinds of problems" }
-                    dl {
-                        @for kind in Kind::ALL {
-                            dt id=(kind.name()) { code { (kind.name()) } " · " (kind.title()) }
-                            dd { (kind.remedy()) }
-                        }
-                    }
+            h2 { "Requests" }
+            @for (path, item) in &api.paths.paths {
+                @for (method, operation) in operations(item) {
+                    (describe(method, path, operation))
+                }
+            }
+            h2 { "Kinds of problems" }
+            dl {
+                @for kind in Kind::ALL {
+                    dt id=(kind.name()) { code { (kind.name()) } " · " (kind.title()) }
+                    dd { (kind.remedy()) }
                 }
             }
         }
-    };
-    page.into_string()
+    }
 }
 
 fn operations(item: &PathItem) -> Vec<(&'static str, &Operation)> {
@@ -74,7 +62,7 @@ fn describe(method: &str, path: &str, operation: &Operation) -> Markup {
                 "Answers: "
                 @for (status, response) in &operation.responses.responses {
                     @if let RefOr::T(response) = response {
-                        @if status != "default" { code { (status) } " " (response.description) " " }
+                        @if !matches!(status.as_str(), "400" | "401" | "default") { code { (status) } " " (response.description) " " }
                     }
                 }
             }

@@ -171,7 +171,8 @@ impl NewSource {
             scope_path: self.scope_path.filter(|path| !path.trim().is_empty()),
             cloud_id: self.cloud_id.filter(|id| !id.trim().is_empty()),
         };
-        Registration::from_document(document, None).map_err(Problem::invalid_source)
+        Registration::from_document(document, None)
+            .map_err(|reason| Problem::invalid_source(reason).at_field())
     }
 }
 
@@ -234,6 +235,12 @@ pub(crate) async fn find(service: &Service, access: &Access, id: &str) -> Result
     found.await?.pop().ok_or_else(|| Problem::not_found("source"))
 }
 
+/// The source with its last run, where it is one of those who ask.
+pub(crate) async fn one(service: &Service, access: &Access, id: &str) -> Result<Source, Problem> {
+    let overview = find(service, access, id).await?;
+    with_run(service, access, overview).await
+}
+
 async fn with_run(service: &Service, access: &Access, overview: SourceOverview) -> Result<Source, Problem> {
     let id = overview.source.id.clone();
     let last = service.readers.read(access.tenant_id(), move |store| store.service_runs(&id, None, 1));
@@ -266,12 +273,11 @@ pub(crate) async fn all(
 async fn ask(service: &Service, registration: &Registration) -> Result<(), Problem> {
     let asked = validation::validate(&service.connector, registration);
     match tokio::time::timeout(VALIDATION_TIME, asked).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(Problem::new(
-            StatusCode::BAD_GATEWAY,
-            Kind::Unavailable,
-            format!("{} did not answer in time; try again", registration.source.base_url),
-        )),
+        Ok(answer) => Ok(answer.map_err(|error| Problem::from(error).at_field())?),
+        Err(_) => {
+            let detail = format!("{} did not answer in time; try again", registration.source.base_url);
+            Err(Problem::new(StatusCode::BAD_GATEWAY, Kind::Unavailable, detail).at_field())
+        }
     }
 }
 
@@ -338,7 +344,7 @@ pub(crate) async fn update(
     if rescoped || change.api_token.is_some() {
         let token = change.api_token.map(|token| token.0);
         if token.as_ref().is_some_and(|token| token.expose_secret().trim().is_empty()) {
-            return Err(Problem::invalid("api_token is empty"));
+            return Err(Problem::invalid("api_token is empty").at_field());
         }
         let mut registration = opened(service, access, id, token.clone()).await?;
         let before = registration.clone();
@@ -423,6 +429,14 @@ pub(crate) async fn delete(service: &Service, access: &Access, id: &str) -> Resu
     removed.ok_or_else(|| Problem::not_found("source"))
 }
 
+/// Asks Confluence whether a registered source is still good.
+pub(crate) async fn try_again(service: &Service, access: &Access, id: &str) -> Result<Validated, Problem> {
+    find(service, access, id).await?;
+    let registration = opened(service, access, id, None).await?;
+    ask(service, &registration).await?;
+    Ok(validated(&registration.source, registration.scope()))
+}
+
 /// Lists the sources
 #[utoipa::path(get, path = "/sources", tag = "sources", params(SourcesQuery),
     responses((status = 200, description = "The sources.", body = Sources)))]
@@ -462,8 +476,7 @@ pub(crate) async fn read(
     access: Access,
     Path(id): Path<String>,
 ) -> Result<axum::Json<Source>, Problem> {
-    let overview = find(&service, &access, &id).await?;
-    Ok(axum::Json(with_run(&service, &access, overview).await?))
+    Ok(axum::Json(one(&service, &access, &id).await?))
 }
 
 /// Changes a source
@@ -505,10 +518,7 @@ pub(crate) async fn validate(
     access: Access,
     Path(id): Path<String>,
 ) -> Result<axum::Json<Validated>, Problem> {
-    find(&service, &access, &id).await?;
-    let registration = opened(&service, &access, &id, None).await?;
-    ask(&service, &registration).await?;
-    Ok(axum::Json(validated(&registration.source, registration.scope())))
+    Ok(axum::Json(try_again(&service, &access, &id).await?))
 }
 
 /// Tries a source that is not registered
