@@ -139,7 +139,7 @@ impl SqliteStore {
         Ok(more)
     }
 
-    /// The documents that match, the best first: of the newest [`RANKED`] matches.
+    /// The documents that match, the best first: of the newest `RANKED` matches.
     pub fn search(
         &self,
         query: &SearchQuery,
