@@ -4,6 +4,11 @@
 //! |---|---|
 //! | `edit N` | makes a new version of `N` current pages, evenly over the site |
 //! | `latency MS` | how long each answer takes from now on |
+//! | `space {"key", "name"}` | makes a space, of this JSON on one line |
+//! | `page {"space_key", "title", "storage"}` | makes a page in storage format, likewise; answers with its id |
+//! | `break ID` | answers every request for the body of this page with 500 |
+//! | `trash N` | puts `N` current pages into the trash |
+//! | `rate-limit SECONDS` | answers the next request with 429 and this Retry-After |
 //! | `statistics` | what was asked since the last time, as JSON; begins anew |
 
 use std::collections::BTreeMap;
@@ -11,7 +16,8 @@ use std::io::{BufRead as _, Write as _};
 use std::time::Duration;
 
 use clap::Parser;
-use confluence_site::{PageStatus, Site, State};
+use confluence_site::{Condition, Fault, PageStatus, RetryAfter, Site, State};
+use serde::Deserialize;
 
 /// A simulated Confluence Cloud site on 127.0.0.1.
 #[derive(Parser)]
@@ -69,7 +75,29 @@ async fn main() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 
+#[derive(Deserialize)]
+struct NewSpace {
+    key: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct NewPage {
+    space_key: String,
+    title: String,
+    storage: String,
+}
+
 fn answer(site: &Site, line: &str) -> String {
+    match line.trim().split_once(' ') {
+        Some(("space", json)) => return make_space(site, json),
+        Some(("page", json)) => return make_page(site, json),
+        Some(("break", id)) => {
+            let broken = site.with_state(|state| state.set_broken(id, true));
+            return if broken { format!("broken {id}") } else { format!("no page {id}") };
+        }
+        _ => {}
+    }
     let mut words = line.split_whitespace();
     let (command, number) = (words.next(), words.next().and_then(|word| word.parse::<u64>().ok()));
     match (command, number) {
@@ -77,6 +105,11 @@ fn answer(site: &Site, line: &str) -> String {
         (Some("latency"), Some(milliseconds)) => {
             site.set_latency(Duration::from_millis(milliseconds));
             format!("latency {milliseconds}")
+        }
+        (Some("trash"), Some(count)) => format!("trashed {}", site.with_state(|state| trash(state, count))),
+        (Some("rate-limit"), Some(seconds)) => {
+            site.inject(Fault::RateLimited(RetryAfter::Seconds(seconds as f64)), 1, Condition::Any);
+            format!("rate limited for {seconds}")
         }
         (Some("statistics"), None) => {
             let (seen, longest_listing) = (site.statistics(), longest_listing(site));
@@ -91,6 +124,30 @@ fn answer(site: &Site, line: &str) -> String {
         }
         _ => format!("unknown command: {line}"),
     }
+}
+
+fn make_space(site: &Site, json: &str) -> String {
+    match serde_json::from_str::<NewSpace>(json) {
+        Ok(new) => format!("space {}", site.with_state(|state| state.create_space(&new.key, &new.name))),
+        Err(error) => format!("no space: {error}"),
+    }
+}
+
+fn make_page(site: &Site, json: &str) -> String {
+    let new = match serde_json::from_str::<NewPage>(json) {
+        Ok(new) => new,
+        Err(error) => return format!("no page: {error}"),
+    };
+    let id = site.with_state(|state| state.create_page(&new.space_key, &new.title, Some(&new.storage)));
+    id.map_or_else(|| format!("no space {}", new.space_key), |id| format!("page {id}"))
+}
+
+/// How many pages went there.
+fn trash(state: &mut State, count: u64) -> u64 {
+    let mut ids = state.page_ids();
+    ids.retain(|id| state.status(id) == Some(PageStatus::Current));
+    let trashed = ids.iter().take(count as usize).filter(|id| state.set_status(id, PageStatus::Trashed));
+    trashed.count() as u64
 }
 
 /// Requests for the pages of the space that most were for.

@@ -1,7 +1,7 @@
 //! The service: sources are registered, runs begin and are watched, documents are read and changes followed, over HTTP.
 //!
 //! It stands on the same store and the same sync as the command line, holds the data directory's lock while it lives, and
-//! reads by connections of its own. What a tenant sees is decided in one place, [`access`]: each question to the store
+//! reads by connections of its own. What a tenant sees is decided in one place, `access`: each question to the store
 //! names the tenant whose answer it is.
 
 mod access;

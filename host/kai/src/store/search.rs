@@ -146,7 +146,7 @@ impl SqliteStore {
         Ok(self.connection.query_row(behind, [], |row| row.get::<_, i64>(0))?.unsigned_abs())
     }
 
-    /// The documents that match, the best first: of the newest [`RANKED`] matches.
+    /// The documents that match, the best first: of the newest `RANKED` matches.
     pub fn search(
         &self,
         query: &SearchQuery,

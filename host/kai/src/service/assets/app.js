@@ -140,6 +140,7 @@ function validateWhileTyping(form) {
       check(named ? "" : detail);
       if (!named) return;
       told(answer.field, detail);
+      announce(detail);
       byId(answer.field).closest("details")?.setAttribute("open", "");
     } catch (error) {
       last = "";

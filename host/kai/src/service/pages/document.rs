@@ -32,9 +32,8 @@ pub(super) async fn read(
     let shown = if as_markdown {
         html! { pre class="panel source-text" tabindex="0" { code { (content) } } }
     } else {
-        // Work of the processor; others are served meanwhile.
-        let html = tokio::task::spawn_blocking(move || rendered::html(&content)).await;
-        let html = html.map_err(Problem::internal)?;
+        // Work of the processor, shared among tenants as reading is.
+        let html = service.readers.read(access.tenant_id(), move |_| Ok(rendered::html(&content))).await?;
         html! { article class="panel prose" { (PreEscaped(html)) } }
     };
     let tab = |text: &str, query: &str, current: bool| {

@@ -14,7 +14,8 @@ use comrak::{Arena, Options, format_html, parse_document};
 /// Before each id, so that none is the same as one of the page.
 const ID_PREFIX: &str = "text-";
 
-/// The tags that the converter writes, each with a character that is none and stands for it until all else is escaped.
+/// The tags that the converter writes, each with a character that is none and stands for it until all else is escaped. One
+/// that comes as an entity becomes no more than such a tag.
 const TAGS: [(&str, &str); 4] =
     [("<br>", "\u{fdd0}"), ("<code>", "\u{fdd1}"), ("</code>", "\u{fdd2}"), ("<!-- -->", "\u{fdd3}")];
 
@@ -95,7 +96,8 @@ fn settle<'a>(arena: &'a Arena<'a>, node: &'a AstNode<'a>) {
                 let text = AstNode::from(NodeValue::Text(Cow::Borrowed("image")));
                 node.append(arena.alloc(text));
             }
-            if node.ancestors().skip(1).any(|above| matches!(above.data().value, NodeValue::Link(_))) {
+            let mut above = node.ancestors().skip(1).take_while(|above| !above.data().value.block());
+            if above.any(|above| matches!(above.data().value, NodeValue::Link(_))) {
                 NodeValue::Emph
             } else {
                 NodeValue::Link(image)
@@ -252,7 +254,7 @@ mod tests {
         let hostile = "<script>alert(1)</script>\n\n<img src=x onerror=alert(1)>\n\na <svg onload=alert(1)> b\n\n\
             [x](javascript:alert(1)) [y](data:text/html,z) [z](/sign-out) [w](//evil.example) [v](keys)\n\n\
             ![i](javascript:alert(1))\n\n<style>*{}</style>\n\n```\"><script>\nx\n```\n\n| <iframe> |\n| --- |\n| </table><form> |\n\
-            <a id=\"main\" class=\"skip\" style=\"x\">\n\n<code onclick=x>y</code>\n";
+            <a id=\"main\" class=\"skip\" style=\"x\">\n\n<code onclick=x>y</code> &#xfdd1;z [&#xfdd0;](https://a.example/&#xfdd0; \"&#xfdd1;\")\n";
         let shown = html(hostile);
         let tags: Vec<&str> = shown.split('<').skip(1).filter_map(|tag| tag.split('>').next()).collect();
         for tag in &tags {

@@ -65,9 +65,6 @@ fn page(next: Option<&str>, problem: Option<&Problem>) -> Markup {
         div class="narrow" {
             h1 { "Sign in" }
             form method="post" action="/sign-in" class="panel stack" {
-                @if let Some(next) = next.filter(|next| is_local(next)) {
-                    input type="hidden" name="next" value=(next);
-                }
                 (Field {
                     name: "key",
                     label: "Key",
@@ -80,6 +77,9 @@ fn page(next: Option<&str>, problem: Option<&Problem>) -> Markup {
                     ..Field::default()
                 })
                 div class="actions" { button class="primary" { "Sign in" } }
+                @if let Some(next) = next.filter(|next| is_local(next)) {
+                    input type="hidden" name="next" value=(next);
+                }
             }
         }
     };
