@@ -49,18 +49,12 @@ pub(crate) async fn run(bench: &Bench) -> Result<(), Failure> {
     let followed = follow(&service, Duration::from_secs(seconds)).await?;
 
     let documents = service.get("/documents?limit=200").await?;
-    let ids: Vec<String> = documents["documents"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|document| {
-            Some(format!(
-                "/sources/{}/documents/{}",
-                document["source_id"].as_str()?,
-                document["id"].as_str()?
-            ))
+    let listed = documents.get("documents").and_then(Value::as_array).into_iter().flatten();
+    let ids: Vec<String> = listed
+        .map(|document| {
+            Ok(format!("/sources/{}/documents/{}", text(document, "source_id")?, text(document, "id")?))
         })
-        .collect();
+        .collect::<Result<_, Failure>>()?;
     let lists = ["/documents".to_owned(), "/documents?space_key=ENG&limit=100".to_owned()];
     let searches: Vec<String> =
         SEARCHES.iter().map(|words| format!("/documents?q={}", words.replace(' ', "%20"))).collect();
@@ -144,7 +138,7 @@ impl KeepSyncing {
         site.give_way()?;
         let source = json!({"kind": "CONFLUENCE", "base_url": site.base_url, "email": Site::EMAIL, "api_token": Site::TOKEN});
         let source = service.post("/sources", &source).await?;
-        let id = source["id"].as_str().ok_or("no id")?.to_owned();
+        let id = text(&source, "id")?;
         let runs = format!("/sources/{id}/runs");
         let (stop, mut stopped) = tokio::sync::oneshot::channel();
         let service = service.handle();
@@ -155,7 +149,7 @@ impl KeepSyncing {
             let _site = site;
             while stopped.try_recv().is_err() {
                 let run = service.get(&format!("{runs}?limit=1")).await?;
-                match run["runs"][0]["state"].as_str() {
+                match run.pointer("/runs/0/state").and_then(Value::as_str) {
                     Some("queued" | "running") => {}
                     Some("completed") => {
                         ended += 1;
@@ -180,8 +174,8 @@ async fn follow(service: &ServiceProcess, time: Duration) -> Result<Vec<String>,
     let mut cursor = String::new();
     loop {
         let changes = service.get(&format!("/changes?limit=1000&after={cursor}")).await?;
-        cursor = changes["cursor"].as_str().ok_or("no cursor")?.to_owned();
-        if changes["more"] == false {
+        cursor = text(&changes, "cursor")?;
+        if changes.get("more") != Some(&Value::Bool(true)) {
             break;
         }
     }
@@ -291,6 +285,11 @@ impl Handle {
             .ok_or(format!("{name} is not in {text}"))?;
         Ok(line.trim().parse()?)
     }
+}
+
+fn text(value: &Value, field: &str) -> Result<String, Failure> {
+    let text = value.get(field).and_then(Value::as_str);
+    Ok(text.ok_or_else(|| format!("there is no {field} in {value}"))?.to_owned())
 }
 
 async fn answer(response: Response) -> Result<Value, Failure> {
