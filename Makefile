@@ -1,7 +1,7 @@
 # The only place that knows in which order things are built: the component first, then `kai`, which embeds it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help component build release package demo test lint packaging cargo-deny dependencies audit format goldens fuzz simulate soak bench bench-peers clean
+.PHONY: help component build release package demo test lint packaging cargo-deny dependencies audit openapi format goldens fuzz simulate soak bench bench-peers clean
 
 CARGO ?= cargo
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -37,6 +37,10 @@ demo: build ## Sync a simulated Confluence site end to end and show the result
 
 test: component ## Run every test that needs no network
 	$(CARGO) test --locked --workspace
+
+# Needs the network when it installs its tools, in versions that tests/openapi/ names.
+openapi: build ## Check the API and its description by a linter and by generated requests; needs python3-venv
+	tests/openapi/check.sh $(TARGET_DIR)/debug $(TARGET_DIR)/openapi
 
 lint: component dependencies packaging ## Check format, lints, documentation, dependencies and packaging; warnings are errors
 	$(CARGO) fmt --all --check
