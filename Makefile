@@ -1,7 +1,7 @@
 # The only place that knows in which order things are built: the component first, then `kai`, which embeds it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help component build release package demo test browser lint packaging cargo-deny dependencies audit format goldens fuzz simulate soak bench bench-peers clean
+.PHONY: help component build release package demo test browser lint packaging cargo-deny dependencies audit openapi format goldens fuzz simulate soak bench bench-peers clean
 
 CARGO ?= cargo
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -45,6 +45,10 @@ browser: build ## Use the pages of the service in a real browser; needs node 20,
 		{ echo "$$tool is missing: on Debian, apt-get install nodejs npm chromium" >&2; exit 1; }; done
 	@node --eval 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo "node $$(node --version) is too old: 20 is needed" >&2; exit 1; }
 	cd tests/browser && npm ci --silent --no-audit --no-fund --prefer-offline && npm test --silent
+
+# Needs the network when it installs its tools, in versions that tests/openapi/ names.
+openapi: build ## Check the API and its description by a linter and by generated requests; needs python3-venv
+	tests/openapi/check.sh $(TARGET_DIR)/debug $(TARGET_DIR)/openapi
 
 lint: component dependencies packaging ## Check format, lints, documentation, dependencies and packaging; warnings are errors
 	$(CARGO) fmt --all --check

@@ -18,7 +18,7 @@ silent() {
   fi
 }
 
-scripts=(packaging/*.sh packaging/debian/post{inst,rm} .ci/run)
+scripts=(packaging/*.sh packaging/debian/post{inst,rm} tests/openapi/check.sh .ci/run)
 if installed shellcheck "${scripts[*]}"; then
   silent shellcheck "${scripts[@]}"
 else

@@ -116,17 +116,17 @@ pub(super) async fn begin(
         }
         response
     };
-    if let Err(problem) = heard(&parts, &service) {
-        let seconds = problem.retry_after.unwrap_or(1);
-        let detail = format!("{}; try again in {seconds} s", problem.detail);
-        return Ok(refused(&Problem { detail, ..problem }));
-    }
     let digest = access_key::digest(given.key.0.expose_secret());
     let known = match digest {
         Some(digest) => service.key_with(digest).await?.map(|_| digest),
         None => None,
     };
     let Some(digest) = known else {
+        if let Err(problem) = heard(&parts, &service) {
+            let seconds = problem.retry_after.unwrap_or(1);
+            let detail = format!("{}; try again in {seconds} s", problem.detail);
+            return Ok(refused(&Problem { detail, ..problem }));
+        }
         failed(&parts, &service);
         let detail = "the key is not one of this service, or was revoked";
         return Ok(refused(&Problem::new(StatusCode::FORBIDDEN, Kind::Forbidden, detail)));
