@@ -278,7 +278,8 @@ test("no other site acts for who is signed in, and no session is one that was kn
   assert.equal(refused.status, 429);
   assert.ok(Number(refused.headers.get("retry-after")) > 0);
   assert.match(await refused.text(), /Too many wrong keys/);
-  assert.equal((await attempt(service.key)).status, 429);
+  // A good key is heard whatever else its address sent: behind a proxy, everybody has one address.
+  assert.equal((await attempt(service.key)).status, 303);
   await context.close();
 });
 
