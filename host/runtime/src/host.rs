@@ -218,6 +218,8 @@ impl HostBuilder {
             create_private(directory).map_err(|error| unusable(error.to_string()))?;
             let mut cache = CacheConfig::new();
             cache.with_directory(directory);
+            // After 256 uses an entry would be compressed anew, which takes 200 MiB for a moment and saves next to nothing.
+            cache.with_optimized_compression_usage_counter_threshold(u64::MAX);
             config.cache(Some(Cache::new(cache).map_err(|error| unusable(format!("{error:#}")))?));
         }
         if let Some(instances) = self.pooled_instances {
