@@ -345,6 +345,20 @@ impl SqliteStore {
         Ok(sources.collect::<Result<_, _>>()?)
     }
 
+    /// The source that the filter lets through and whose it is, without counting what there is of it.
+    pub fn source_and_tenant(
+        &self,
+        filter: SourceFilter<'_>,
+    ) -> Result<Option<(SourceRecord, String)>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, kind, base_url, email, scope, tenant_id FROM sources
+             WHERE (?1 IS NULL OR tenant_id = ?1) AND (?2 IS NULL OR id = ?2)",
+        )?;
+        let found = statement
+            .query_row(params![filter.tenant_id, filter.id], |row| Ok((source_record(row)?, row.get(5)?)));
+        Ok(found.optional()?)
+    }
+
     /// The ids of the sources of a tenant, or of all.
     pub fn source_ids(&self, tenant_id: Option<&str>) -> Result<Vec<String>, StoreError> {
         let mut statement = self

@@ -129,7 +129,7 @@ impl Reader {
     ) -> Result<Self, Problem> {
         let source_id = source_id.filter(|id| !id.is_empty());
         if let Some(id) = &source_id {
-            sources::find(&service, &access, id).await?;
+            sources::owned(&service, &access, id).await?;
         }
         let purpose = format!("changes of {}", access.tenant_id().unwrap_or_default());
         let after = match after.filter(|cursor| !cursor.is_empty()) {

@@ -160,8 +160,8 @@ impl DocumentFilter {
         });
         let (tenant_id, sources) = match self.source_id.as_deref().filter(|id| !id.is_empty()) {
             Some(id) => {
-                let source = sources::find(service, access, id).await?;
-                (source.tenant_id, vec![source.source.id])
+                let (source, tenant_id) = sources::owned(service, access, id).await?;
+                (tenant_id, vec![source.id])
             }
             None => {
                 let asked = self.tenant_id.as_deref().filter(|id| !id.is_empty());
@@ -245,7 +245,7 @@ pub(crate) async fn one(
     source_id: &str,
     id: &str,
 ) -> Result<StoredDocument, Problem> {
-    sources::find(service, access, source_id).await?;
+    sources::owned(service, access, source_id).await?;
     let (source_id, id) = (source_id.to_owned(), id.to_owned());
     let found = service.readers.read(access.tenant_id(), move |store| store.document(&source_id, &id));
     found.await?.ok_or_else(|| Problem::not_found("document"))
@@ -277,9 +277,9 @@ pub(crate) async fn failed(
     access: &Access,
     source_id: &str,
 ) -> Result<Vec<Failure>, Problem> {
-    let source = sources::find(service, access, source_id).await?;
-    let base_url = source.source.base_url.trim_end_matches('/').to_owned();
-    let filter = Filter { source_id: Some(source.source.id), id: None };
+    let (source, _) = sources::owned(service, access, source_id).await?;
+    let base_url = source.base_url.trim_end_matches('/').to_owned();
+    let filter = Filter { source_id: Some(source.id), id: None };
     let found = service.readers.read(access.tenant_id(), move |store| store.failures(&filter)).await?;
     Ok(found
         .into_iter()
@@ -311,7 +311,7 @@ pub(crate) async fn all_spaces(
     access: &Access,
     source_id: &str,
 ) -> Result<Vec<Space>, Problem> {
-    sources::find(service, access, source_id).await?;
+    sources::owned(service, access, source_id).await?;
     let id = source_id.to_owned();
     let found = service.readers.read(access.tenant_id(), move |store| store.spaces_with_documents(&id));
     Ok(found.await?.into_iter().map(|(key, documents)| Space { key, documents }).collect())
@@ -357,7 +357,7 @@ pub(crate) async fn read(
     Path((source_id, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    sources::find(&service, &access, &source_id).await?;
+    sources::owned(&service, &access, &source_id).await?;
     let (of, page) = (source_id.clone(), id.clone());
     let listed = service.readers.read(access.tenant_id(), move |store| store.listed_document(&of, &page));
     let listed = listed.await?.ok_or_else(|| Problem::not_found("document"))?;

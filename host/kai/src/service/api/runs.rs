@@ -161,7 +161,7 @@ pub(crate) struct NewRun {
 
 /// A run of a source of those who ask.
 async fn find(service: &Service, access: &Access, source_id: &str, id: &str) -> Result<ServiceRun, Problem> {
-    sources::find(service, access, source_id).await?;
+    sources::owned(service, access, source_id).await?;
     let (source_id, id) = (source_id.to_owned(), id.to_owned());
     let run = service.readers.read(access.tenant_id(), move |store| store.service_run(&source_id, &id));
     run.await?.ok_or_else(|| Problem::not_found("run"))
@@ -177,7 +177,7 @@ pub(crate) async fn all(
     if !(1..=RUNS).contains(&limit) {
         return Err(Problem::invalid(format!("limit is {limit}: write 1 to {RUNS}")));
     }
-    sources::find(service, access, source_id).await?;
+    sources::owned(service, access, source_id).await?;
     let id = source_id.to_owned();
     let found = service
         .readers

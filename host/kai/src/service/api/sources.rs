@@ -19,7 +19,9 @@ use crate::service::extract::{Json, Path, Query};
 use crate::service::problem::{Kind, Problem};
 use crate::service::run_queue::next_run;
 use crate::source_file::{Document, Registration, SecretText};
-use crate::store::{DEFAULT_FULL_EVERY, DEFAULT_TENANT, SourceFilter, SourceOverview, StoreError};
+use crate::store::{
+    DEFAULT_FULL_EVERY, DEFAULT_TENANT, SourceFilter, SourceOverview, SourceRecord, SqliteStore, StoreError,
+};
 use crate::validation;
 
 /// How long Confluence has to say whether a source is good; less than a request has.
@@ -63,12 +65,14 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    fn new(overview: SourceOverview, last_run: Option<Run>) -> Self {
+    /// With its last run.
+    fn read(store: &SqliteStore, overview: SourceOverview) -> Result<Self, StoreError> {
+        let last_run = store.service_runs(&overview.source.id, None, 1)?.pop().map(Run::from);
         let schedule = overview.schedule.run_every.map(|every| Schedule {
             run_every_seconds: every.as_secs(),
             full_every_seconds: overview.schedule.full_every.unwrap_or(DEFAULT_FULL_EVERY).as_secs(),
         });
-        Self {
+        Ok(Self {
             id: overview.source.id,
             tenant_id: overview.tenant_id,
             kind: overview.source.kind,
@@ -83,7 +87,7 @@ impl Source {
             next_run_at: overview.schedule.next_run_at.filter(|_| schedule.is_some()),
             schedule,
             last_run,
-        }
+        })
     }
 
     /// What is read, for people.
@@ -243,11 +247,22 @@ pub(crate) async fn one(service: &Service, access: &Access, id: &str) -> Result<
     with_run(service, access, overview).await
 }
 
+/// The source, where it is one of those who ask, and whose it is. Without what there is of it: the more that is, the longer
+/// it takes to count.
+pub(crate) async fn owned(
+    service: &Service,
+    access: &Access,
+    id: &str,
+) -> Result<(SourceRecord, String), Problem> {
+    let (tenant_id, id) = (access.tenant_id().map(str::to_owned), id.to_owned());
+    let found = service.readers.read(access.tenant_id(), move |store| {
+        store.source_and_tenant(SourceFilter { tenant_id: tenant_id.as_deref(), id: Some(&id) })
+    });
+    found.await?.ok_or_else(|| Problem::not_found("source"))
+}
+
 async fn with_run(service: &Service, access: &Access, overview: SourceOverview) -> Result<Source, Problem> {
-    let id = overview.source.id.clone();
-    let last = service.readers.read(access.tenant_id(), move |store| store.service_runs(&id, None, 1));
-    let last = last.await?.pop().map(Run::from);
-    Ok(Source::new(overview, last))
+    service.readers.read(access.tenant_id(), move |store| Source::read(store, overview)).await
 }
 
 /// The sources of those who ask.
@@ -262,11 +277,8 @@ pub(crate) async fn all(
     };
     let found = service.readers.read(access.tenant_id(), move |store| {
         let filter = SourceFilter { tenant_id: tenant_id.as_deref(), id: None };
-        let sources = store.source_overviews_of(filter)?.into_iter().map(|overview| {
-            let last = store.service_runs(&overview.source.id, None, 1)?.pop().map(Run::from);
-            Ok(Source::new(overview, last))
-        });
-        sources.collect::<Result<Vec<_>, StoreError>>()
+        let sources = store.source_overviews_of(filter)?.into_iter();
+        sources.map(|overview| Source::read(store, overview)).collect()
     });
     found.await
 }

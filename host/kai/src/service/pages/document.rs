@@ -24,7 +24,7 @@ pub(super) async fn read(
     Path((source_id, id)): Path<(String, String)>,
     Query(query): Query<DocumentQuery>,
 ) -> Result<Markup, Problem> {
-    let source = sources::find(&service, &access, &source_id).await?;
+    let (source, _) = sources::owned(&service, &access, &source_id).await?;
     let mut document = documents::one(&service, &access, &source_id, &id).await?;
     let as_markdown = query.view == "markdown";
     let size = document.content.len() as u64;
@@ -60,7 +60,7 @@ pub(super) async fn read(
                             (document.space_key)
                         }
                     }
-                    dt { "Source" } dd { a href={ "/sources/" (document.source_id) } { (host(&source.source.base_url)) } }
+                    dt { "Source" } dd { a href={ "/sources/" (document.source_id) } { (host(&source.base_url)) } }
                     dt { "Modified" } dd { (time(&document.modified_at)) }
                     @if let Some(at) = &document.created_at { dt { "Created" } dd { (time(at)) } }
                     @if let Some(name) = &document.created_by_display_name { dt { "Author" } dd { (name) } }

@@ -425,7 +425,7 @@ pub(super) async fn delete(
     Path(id): Path<String>,
     Form(form): Form<DeletionForm>,
 ) -> Result<Response, Problem> {
-    let name = host(&sources::find(&service, &access, &id).await?.source.base_url);
+    let name = host(&sources::owned(&service, &access, &id).await?.0.base_url);
     let result = if form.host.trim().eq_ignore_ascii_case(&name) {
         sources::delete(&service, &access, &id).await
     } else {
