@@ -145,7 +145,7 @@ impl Registration {
 
     /// The id that its fields make.
     pub(crate) fn own_id(&self) -> String {
-        let scope = self.scope().map(|scope| scope.trim_matches('/').trim_start_matches("spaces/"));
+        let scope = self.scope().map(space_of);
         let parts = [
             self.source.kind.as_str(),
             self.source.base_url.trim().trim_end_matches('/'),
@@ -156,6 +156,11 @@ impl Registration {
         let digest = Sha256::digest(parts.join("\n"));
         digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
     }
+}
+
+/// The key of the space that a scope names, also as `/KEY` or `spaces/KEY`.
+pub(crate) fn space_of(scope: &str) -> &str {
+    scope.trim_matches('/').trim_start_matches("spaces/")
 }
 
 #[cfg(test)]

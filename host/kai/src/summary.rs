@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use kai_host::Statistics;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Whether a run compared everything or asked for what changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = RunMode)]
 pub enum Mode {
-    /// Every page of every space.
+    /// Every page of every space: finds what was deleted.
     Full,
-    /// What changed since each space's delta token.
+    /// What changed since each space's delta token. A source that was never read to its end is read in full.
+    #[default]
     Delta,
 }
 
@@ -50,7 +53,8 @@ pub struct Summary {
 }
 
 /// What became of the documents of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[schema(as = Counts)]
 #[non_exhaustive]
 pub struct DocumentCounts {
     /// Written: new, or in a new version.

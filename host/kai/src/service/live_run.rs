@@ -30,7 +30,7 @@ pub(crate) struct RunProgress {
     /// Pages to be met, where that is known.
     pub expected: Option<u64>,
     /// Documents so far.
-    pub documents: Counts,
+    pub documents: DocumentCounts,
     /// Pages a second since it began.
     pub pages_per_second: f64,
     /// Until when Confluence asked to be left alone: RFC 3339, UTC.
@@ -48,30 +48,6 @@ pub(crate) struct SpaceFailure {
     pub space_key: String,
     /// Why.
     pub detail: String,
-}
-
-/// What became of documents.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct Counts {
-    /// Written: new, or in a new version.
-    pub upserted: u64,
-    /// Met again as they were.
-    pub unchanged: u64,
-    /// Gone from Confluence.
-    pub removed: u64,
-    /// Not to be had.
-    pub failed: u64,
-}
-
-impl From<DocumentCounts> for Counts {
-    fn from(counts: DocumentCounts) -> Self {
-        Self {
-            upserted: counts.upserted,
-            unchanged: counts.unchanged,
-            removed: counts.removed,
-            failed: counts.failed,
-        }
-    }
 }
 
 /// A run that waits or is under way.
@@ -115,10 +91,7 @@ impl Observer for LiveRun {
             }
             Event::Committed(counts) => {
                 let so_far = &mut progress.documents;
-                so_far.upserted += counts.upserted;
-                so_far.unchanged += counts.unchanged;
-                so_far.removed += counts.removed;
-                so_far.failed += counts.failed;
+                so_far.add(counts);
                 let began = self.began.get_or_init(Instant::now);
                 let seconds = began.elapsed().as_secs_f64().max(0.001);
                 progress.pages_per_second =

@@ -215,6 +215,15 @@ impl Problem {
     }
 }
 
+/// Why a run did not come to its end.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct RunProblem {
+    /// As in a problem of the API.
+    pub(crate) kind: Kind,
+    /// What happened, to what, and what to do.
+    pub(crate) detail: String,
+}
+
 /// The kind of an error of a sync or of a check, and the status that says so.
 pub(crate) fn classify(error: &Error) -> (StatusCode, Kind, Option<u64>) {
     let unprocessable = |kind| (StatusCode::UNPROCESSABLE_ENTITY, kind, None);

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use kai_host::Connector;
-use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +14,7 @@ use tracing::{error, info, warn};
 
 use super::feed::Feed;
 use super::live_run::LiveRun;
-use super::problem::{self, Kind, Problem};
+use super::problem::{self, Problem, RunProblem};
 use super::run_queue::{RunQueue, Waiting, next_run};
 use crate::access_key::random_id;
 use crate::error::Error;
@@ -49,13 +48,6 @@ struct Inner {
     wake: Notify,
     tasks: TaskTracker,
     stopping: CancellationToken,
-}
-
-/// Why a run did not come to its end, as the store keeps it.
-#[derive(Serialize)]
-struct Cause {
-    kind: Kind,
-    detail: String,
 }
 
 impl Runner {
@@ -94,7 +86,9 @@ impl Runner {
             for run in runs.iter().filter(|run| run.asked.source_id == source.source.id) {
                 info!(source = source.source.id, run = run.asked.id, "a run goes on");
                 if !runner.enqueue(source, &run.asked.id) {
-                    runner.finish(&run.asked, None, ended(RunState::Cancelled)).await;
+                    runner
+                        .finish(&run.asked.source_id, &run.asked.id, None, ended(RunState::Cancelled))
+                        .await;
                 }
             }
         }
@@ -123,28 +117,27 @@ impl Runner {
         }
         let id = random_id().map_err(Problem::internal)?;
         let asked = NewRun { id: id.clone(), source_id: source_id.clone(), mode, confirm_removals };
-        let stored = asked.clone();
-        let queued = self.0.store.with(move |store| store.queue_run(&stored)).await?;
+        let queued = self.0.store.with(move |store| store.queue_run(&asked)).await?;
         let Some(run) = queued else { return Err(Problem::not_found("source")) };
         if self.enqueue(source, &id) {
             self.0.wake.notify_one();
             return Ok(run);
         }
-        self.finish(&asked, None, ended(RunState::Cancelled)).await;
+        self.finish(&source_id, &id, None, ended(RunState::Cancelled)).await;
         Err(waits("asked for a moment ago"))
     }
 
     /// Stops a run. Whether it waited or was under way.
-    pub(crate) async fn cancel(&self, run: &NewRun) -> bool {
-        let Some(live) = self.live(&run.id) else { return false };
-        let waited = self.queue().withdraw(&run.id);
+    pub(crate) async fn cancel(&self, source_id: &str, run_id: &str) -> bool {
+        let Some(live) = self.live(run_id) else { return false };
+        let waited = self.queue().withdraw(run_id);
         live.cancelled.cancel();
         if waited {
-            self.finish(run, Some(&live), ended(RunState::Cancelled)).await;
-            self.forget(&run.id);
+            self.finish(source_id, run_id, Some(&live), ended(RunState::Cancelled)).await;
+            self.forget(run_id);
             // It may be the one that the schedule began: nobody else says when the next one is due.
-            if !self.queue().is_scheduled(&run.source_id) {
-                self.schedule_next(&run.source_id).await;
+            if !self.queue().is_scheduled(source_id) {
+                self.schedule_next(source_id).await;
             }
         }
         true
@@ -163,13 +156,7 @@ impl Runner {
             }
             for id in runs {
                 let watched = self.live(&id).map(|live| live.watch());
-                let run = NewRun {
-                    id,
-                    source_id: source_id.to_owned(),
-                    mode: Mode::Delta,
-                    confirm_removals: false,
-                };
-                self.cancel(&run).await;
+                self.cancel(source_id, &id).await;
                 if let Some(mut watched) = watched {
                     // It is dropped when the run is over.
                     while watched.changed().await.is_ok() {}
@@ -322,9 +309,7 @@ impl Runner {
         };
         // What is not said to have ended goes on with the next process.
         if !(outcome.is_none() && self.0.stopping.is_cancelled()) {
-            let asked =
-                NewRun { id, source_id: run.source_id.clone(), mode: Mode::Delta, confirm_removals: false };
-            self.finish(&asked, Some(&live), describe(outcome)).await;
+            self.finish(&run.source_id, &run.run_id, Some(&live), describe(outcome)).await;
             self.schedule_next(&run.source_id).await;
         }
         self.queue().ended(&run.source_id);
@@ -348,22 +333,22 @@ impl Runner {
     }
 
     /// Writes how a run ended, and tells those who watch it.
-    async fn finish(&self, run: &NewRun, live: Option<&LiveRun>, mut ended: EndedRun) {
-        let (id, source_id) = (run.id.clone(), run.source_id.clone());
+    async fn finish(&self, source_id: &str, run_id: &str, live: Option<&LiveRun>, mut ended: EndedRun) {
+        let (id, of) = (run_id.to_owned(), source_id.to_owned());
         let state = ended.state;
         let written = self
             .0
             .store
             .with(move |store| {
-                ended.documents = store.count(&source_id)?;
+                ended.documents = store.count(&of)?;
                 store.finish_run(&id, &ended)
             })
             .await;
         if let Err(error) = written {
-            error!(run = run.id, %error, "the end of a run could not be written");
+            error!(run = run_id, %error, "the end of a run could not be written");
         }
         metrics::counter!("kai_runs_total", "state" => state.name()).increment(1);
-        info!(source = run.source_id, run = run.id, state = state.name(), "a run is over");
+        info!(source = source_id, run = run_id, state = state.name(), "a run is over");
         if let Some(live) = live {
             live.set_state(state.name());
         }
@@ -415,7 +400,7 @@ fn describe(outcome: Option<Result<Outcome, Error>>) -> EndedRun {
             }
             other => other.to_string(),
         };
-        serde_json::to_string(&Cause { kind, detail }).ok()
+        serde_json::to_string(&RunProblem { kind, detail }).ok()
     };
     match outcome {
         None => ended(RunState::Cancelled),

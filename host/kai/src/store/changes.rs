@@ -94,9 +94,71 @@ impl SqliteStore {
             }
         }
     }
+
+    /// Gives the changes of these sources after that number to `each` in their order, at most so many, until it says no;
+    /// with what was removed of sources that the tenant has no longer, where one is named.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn changes_of(
+        &self,
+        sources: &[String],
+        removals_of: Option<&str>,
+        after: u64,
+        limit: u32,
+        mut each: impl FnMut(StoredChange) -> bool,
+    ) -> Result<(), StoreError> {
+        // One state of the database for all the questions: what is written meanwhile is left to the next call.
+        let snapshot = self.connection.unchecked_transaction()?;
+        let after = signed(after);
+        let mut found: Vec<(i64, Option<(String, String)>)> = Vec::new();
+        let mut written = snapshot.prepare_cached(
+            "SELECT change FROM documents WHERE source_id = ?1 AND change > ?2 ORDER BY change LIMIT ?3",
+        )?;
+        for source_id in sources {
+            for number in written.query_map(params![source_id, after, limit], |row| row.get(0))? {
+                found.push((number?, None));
+            }
+        }
+        let (column, owners) = match removals_of {
+            Some(tenant_id) => ("tenant_id", vec![tenant_id]),
+            None => ("source_id", sources.iter().map(String::as_str).collect()),
+        };
+        let mut removed = snapshot.prepare_cached(&format!(
+            "SELECT change, source_id, id FROM removals WHERE {column} = ?1 AND change > ?2
+             ORDER BY change LIMIT ?3"
+        ))?;
+        for owner in owners {
+            let rows = removed.query_map(params![owner, after, limit], |row| {
+                Ok((row.get(0)?, Some((row.get(1)?, row.get(2)?))))
+            })?;
+            for row in rows {
+                found.push(row?);
+            }
+        }
+        found.sort_unstable_by_key(|(number, _)| *number);
+        found.truncate(limit as usize);
+        let mut document = snapshot
+            .prepare_cached(&format!("SELECT {DOCUMENT_COLUMNS} FROM documents WHERE change = ?1"))?;
+        let mut unpacker = Unpacker::new().map_err(compression)?;
+        for (number, removed) in found {
+            let what = match removed {
+                Some((source_id, id)) => WhatChanged::Removed { source_id, id },
+                None => match read(&mut document, number, &mut unpacker)? {
+                    Some(document) => WhatChanged::Written(document),
+                    None => continue,
+                },
+            };
+            if !each(StoredChange { number: number.unsigned_abs(), what }) {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
-fn read(
+/// The document whose last change has this number.
+pub(super) fn read(
     statement: &mut CachedStatement<'_>,
     number: i64,
     unpacker: &mut Unpacker,

@@ -6,8 +6,8 @@
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::content::Unpacker;
-use super::sqlite::{DOCUMENT_COLUMNS, compression, stored_document};
-use super::{DocumentQuery, ListedDocument, SqliteStore, StoreError};
+use super::sqlite::{DOCUMENT_COLUMNS, compression};
+use super::{DocumentQuery, ListedDocument, SqliteStore, StoreError, changes};
 
 /// Matches that are ranked: the newest ones. More, nobody reads.
 const RANKED: u32 = 1_000;
@@ -81,7 +81,7 @@ impl SqliteStore {
     pub fn index_changes(&mut self, most: u32) -> Result<bool, StoreError> {
         let transaction = self.connection.transaction()?;
         let after: i64 = transaction.query_row("SELECT change FROM search_position", [], |row| row.get(0))?;
-        let changes: Vec<(i64, String, String, bool)> = transaction
+        let found: Vec<(i64, String, String, bool)> = transaction
             .prepare_cached(
                 "SELECT * FROM (SELECT change, source_id, id, 0 FROM documents WHERE change > ?1
                                 ORDER BY change LIMIT ?2)
@@ -91,11 +91,11 @@ impl SqliteStore {
             )?
             .query_map(params![after, most], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
             .collect::<Result<_, _>>()?;
-        let Some((newest, ..)) = changes.last() else { return Ok(false) };
+        let Some((newest, ..)) = found.last() else { return Ok(false) };
         let newest = *newest;
-        let more = changes.len() == most as usize;
+        let more = found.len() == most as usize;
         let mut unpacker = Unpacker::new().map_err(compression)?;
-        for (change, source_id, id, removed) in changes {
+        for (change, source_id, id, removed) in found {
             let old: Option<(i64, String)> = transaction
                 .prepare_cached(
                     "SELECT change, tenant_id FROM search_entries WHERE source_id = ?1 AND id = ?2",
@@ -111,12 +111,9 @@ impl SqliteStore {
             if removed {
                 continue;
             }
-            let document = transaction
-                .prepare_cached(&format!("SELECT {DOCUMENT_COLUMNS} FROM documents WHERE change = ?1"))?
-                .query([change])?
-                .next()?
-                .map(|row| stored_document(row, &mut unpacker))
-                .transpose()?;
+            let mut document = transaction
+                .prepare_cached(&format!("SELECT {DOCUMENT_COLUMNS} FROM documents WHERE change = ?1"))?;
+            let document = changes::read(&mut document, change, &mut unpacker)?;
             let tenant_id: Option<String> = transaction
                 .prepare_cached("SELECT tenant_id FROM sources WHERE id = ?1")?
                 .query_row([&source_id], |row| row.get(0))

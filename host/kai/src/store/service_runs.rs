@@ -1,6 +1,8 @@
 //! The runs that the service made, one an attempt: what was asked for, and what came of it.
 
 use rusqlite::{OptionalExtension as _, Row, params};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::sqlite::{mode, now};
 use super::{SqliteStore, StoreError};
@@ -10,7 +12,8 @@ use crate::summary::Mode;
 const KEPT: i64 = 1_000;
 
 /// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum RunState {
     /// It waits for its turn.
     Queued,

@@ -10,6 +10,7 @@
 
 mod changes;
 mod client;
+mod crash;
 mod documents;
 mod requests;
 mod runs;

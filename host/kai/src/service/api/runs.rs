@@ -14,7 +14,7 @@ use super::sources;
 use crate::service::Service;
 use crate::service::access::Access;
 use crate::service::extract::{Json, Path, Query};
-use crate::service::problem::{Kind, Problem};
+use crate::service::problem::{Kind, Problem, RunProblem};
 use crate::store::{RunState, ServiceRun};
 use crate::summary::Mode;
 
@@ -30,11 +30,11 @@ pub(crate) struct Run {
     pub(crate) id: String,
     pub(crate) source_id: String,
     /// What was asked for.
-    pub(crate) mode: RunMode,
+    pub(crate) mode: Mode,
     /// Whether it removes what is gone however much that is.
     pub(crate) confirm_removals: bool,
     /// Where it stands.
-    pub(crate) state: StateOfRun,
+    pub(crate) state: RunState,
     /// RFC 3339, UTC; likewise below.
     pub(crate) queued_at: String,
     pub(crate) started_at: Option<String>,
@@ -48,63 +48,14 @@ pub(crate) struct Run {
     pub(crate) documents: Option<u64>,
 }
 
-/// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[schema(as = RunState)]
-pub(crate) enum StateOfRun {
-    /// It waits for its turn.
-    Queued,
-    /// It is under way.
-    Running,
-    /// It came to its end; pages that could not be had are counted in its summary.
-    Completed,
-    /// It did not; the next one goes on from there.
-    Failed,
-    /// Somebody stopped it; the next one goes on from there.
-    Cancelled,
-    /// The service ended before it did, and began another one in its place.
-    Interrupted,
-}
-
-/// Which pages a run looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum RunMode {
-    /// What changed. A source that was never read to its end is read in full.
-    #[default]
-    Delta,
-    /// Every page: finds what was deleted.
-    Full,
-}
-
-/// Why a run did not come to its end.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct RunProblem {
-    /// As in a problem of the API.
-    pub(crate) kind: Kind,
-    /// What happened, to what, and what to do.
-    pub(crate) detail: String,
-}
-
 impl From<ServiceRun> for Run {
     fn from(run: ServiceRun) -> Self {
         Self {
             id: run.asked.id,
             source_id: run.asked.source_id,
-            mode: match run.asked.mode {
-                Mode::Full => RunMode::Full,
-                Mode::Delta => RunMode::Delta,
-            },
+            mode: run.asked.mode,
             confirm_removals: run.asked.confirm_removals,
-            state: match run.state {
-                RunState::Queued => StateOfRun::Queued,
-                RunState::Running => StateOfRun::Running,
-                RunState::Completed => StateOfRun::Completed,
-                RunState::Failed => StateOfRun::Failed,
-                RunState::Cancelled => StateOfRun::Cancelled,
-                RunState::Interrupted => StateOfRun::Interrupted,
-            },
+            state: run.state,
             queued_at: run.queued_at,
             started_at: run.started_at,
             ended_at: run.ended_at,
@@ -156,7 +107,7 @@ pub(crate) struct RunsQuery {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewRun {
     #[serde(default)]
-    pub(crate) mode: RunMode,
+    pub(crate) mode: Mode,
 }
 
 /// A run of a source of those who ask.
@@ -191,14 +142,10 @@ pub(crate) async fn start(
     service: &Service,
     access: &Access,
     source_id: &str,
-    mode: RunMode,
+    mode: Mode,
     confirm_removals: bool,
 ) -> Result<Run, Problem> {
     let source = sources::find(service, access, source_id).await?;
-    let mode = match mode {
-        RunMode::Full => Mode::Full,
-        RunMode::Delta => Mode::Delta,
-    };
     Ok(service.runner.request(&source, mode, confirm_removals).await?.into())
 }
 
@@ -209,7 +156,7 @@ pub(crate) async fn stop(
     id: &str,
 ) -> Result<Run, Problem> {
     let run = find(service, access, source_id, id).await?;
-    if !service.runner.cancel(&run.asked).await {
+    if !service.runner.cancel(source_id, id).await {
         return Err(Problem::conflict(format!("the run is {} already", run.state.name())));
     }
     Ok(find(service, access, source_id, id).await?.into())
@@ -225,7 +172,7 @@ pub(crate) async fn confirm(
     if run.problem.is_none_or(|problem| problem.kind != Kind::RemovalsRefused) {
         return Err(Problem::conflict("the run refused no removals"));
     }
-    start(service, access, source_id, RunMode::Full, true).await
+    start(service, access, source_id, Mode::Full, true).await
 }
 
 type Begun = (StatusCode, [(HeaderName, String); 1], axum::Json<Run>);
@@ -347,7 +294,7 @@ pub(crate) async fn events(
                 Ok(run) => Run::from(run),
                 // Its source was removed, which stops it.
                 Err(problem) if problem.kind == Kind::NotFound => {
-                    Run { state: StateOfRun::Cancelled, ..Run::from(stored) }
+                    Run { state: RunState::Cancelled, ..Run::from(stored) }
                 }
                 // The client comes back.
                 Err(_) => return None,

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::layout::number;
-use super::runs::{figure, is_over};
+use super::runs::figure;
 use crate::service::api::runs::Run;
 
 /// Runs that are drawn.
@@ -19,7 +19,7 @@ const MARGIN: f64 = 3.0;
 pub(super) fn of_runs(runs: &[Run]) -> Markup {
     let of = |number: &dyn Fn(&Run) -> Option<u64>| -> Vec<u64> {
         let mut numbers: Vec<u64> =
-            runs.iter().filter(|run| is_over(run)).filter_map(number).take(RUNS).collect();
+            runs.iter().filter(|run| run.state.ended()).filter_map(number).take(RUNS).collect();
         numbers.reverse();
         numbers
     };

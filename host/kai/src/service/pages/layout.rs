@@ -6,6 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::assets::{ICON, SCRIPT, STYLE};
 use crate::service::access::Access;
 use crate::service::problem::Problem;
+use crate::source_file::space_of;
 
 /// Which part of the service a page is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,10 +196,7 @@ pub(super) fn host(base_url: &str) -> String {
 
 /// What of a source is read.
 pub(super) fn scope(scope: Option<&str>) -> String {
-    scope.map_or_else(
-        || "every visible space".to_owned(),
-        |scope| format!("space {}", scope.trim_matches('/').trim_start_matches("spaces/")),
-    )
+    scope.map_or_else(|| "every visible space".to_owned(), |scope| format!("space {}", space_of(scope)))
 }
 
 /// A text field with its label, help, and what is wrong with it.

@@ -5,9 +5,11 @@ use maud::{Markup, html};
 
 use super::layout::{self, number, span, time};
 use crate::service::Service;
-use crate::service::api::runs::{Run, RunMode, StateOfRun};
+use crate::service::api::runs::Run;
 use crate::service::live_run::RunProgress;
 use crate::service::problem::Kind;
+use crate::store::RunState;
+use crate::summary::Mode;
 
 /// What a run under way has come to, where it is one.
 pub(super) fn progress_of(service: &Service, run: &Run) -> Option<RunProgress> {
@@ -19,26 +21,20 @@ pub(super) fn progress_of(service: &Service, run: &Run) -> Option<RunProgress> {
 /// The state of a run as a word with a mark.
 pub(super) fn state(run: &Run) -> Markup {
     let (word, class) = match run.state {
-        StateOfRun::Queued => ("Waiting", "waiting"),
-        StateOfRun::Running => ("Running", "running"),
-        StateOfRun::Completed | StateOfRun::Failed if refused_removals(run) => {
-            ("Removals refused", "doubtful")
-        }
-        StateOfRun::Completed if failed(run) > 0 => ("Some pages failed", "doubtful"),
-        StateOfRun::Completed => ("Completed", "good"),
-        StateOfRun::Failed => ("Failed", "bad"),
-        StateOfRun::Cancelled => ("Cancelled", "neutral"),
-        StateOfRun::Interrupted => ("Interrupted", "neutral"),
+        RunState::Queued => ("Waiting", "waiting"),
+        RunState::Running => ("Running", "running"),
+        RunState::Completed | RunState::Failed if refused_removals(run) => ("Removals refused", "doubtful"),
+        RunState::Completed if failed(run) > 0 => ("Some pages failed", "doubtful"),
+        RunState::Completed => ("Completed", "good"),
+        RunState::Failed => ("Failed", "bad"),
+        RunState::Cancelled => ("Cancelled", "neutral"),
+        RunState::Interrupted => ("Interrupted", "neutral"),
     };
     html! { span class={ "state " (class) } { (word) } }
 }
 
 pub(super) fn refused_removals(run: &Run) -> bool {
     run.problem.as_ref().is_some_and(|problem| problem.kind == Kind::RemovalsRefused)
-}
-
-pub(super) fn is_over(run: &Run) -> bool {
-    !matches!(run.state, StateOfRun::Queued | StateOfRun::Running)
 }
 
 /// When something last happened to a run.
@@ -61,7 +57,7 @@ fn mode(run: &Run) -> &'static str {
     match known {
         Some("full") => "full",
         Some("delta") => "delta",
-        _ if run.mode == RunMode::Full => "full",
+        _ if run.mode == Mode::Full => "full",
         _ => "delta",
     }
 }

@@ -12,11 +12,12 @@ use super::{charts, runs, with_status};
 use crate::service::Service;
 use crate::service::access::Access;
 use crate::service::api::documents::{self, Failure};
-use crate::service::api::runs::{self as all_runs, Run, RunMode, Runs, RunsQuery};
+use crate::service::api::runs::{self as all_runs, Run, Runs, RunsQuery};
 use crate::service::api::sources::{self, Source, SourceChange};
 use crate::service::extract::{Form, Path, Query};
 use crate::service::problem::Problem;
-use crate::source_file::SecretText;
+use crate::source_file::{SecretText, space_of};
+use crate::summary::Mode;
 
 /// Runs of the table.
 const SHOWN_RUNS: u32 = 20;
@@ -219,7 +220,7 @@ fn history(source_id: &str, shown: &Runs, older: bool) -> Markup {
 fn settings(source: &Source, refusal: Option<&Refusal>) -> Markup {
     let base = format!("/sources/{}", source.id);
     let at = |place: Place| refusal.filter(|refusal| refusal.place == place);
-    let current = source.scope().unwrap_or_default().trim_matches('/').trim_start_matches("spaces/");
+    let current = source.scope().map(space_of).unwrap_or_default();
     html! {
         section aria-labelledby="settings" class="settings" {
             h2 id="settings" { "Settings" }
@@ -311,7 +312,7 @@ fn at_top() -> (Place, String) {
 
 #[derive(Deserialize)]
 pub(super) struct RunForm {
-    mode: RunMode,
+    mode: Mode,
 }
 
 pub(super) async fn begin(

@@ -63,8 +63,7 @@ pub(super) async fn list(
             }
         }
     };
-    let under_way =
-        found.iter().any(|source| source.last_run.as_ref().is_some_and(|run| !runs::is_over(run)));
+    let under_way = found.iter().any(|source| source.last_run.as_ref().is_some_and(|run| !run.state.ended()));
     Ok(if under_way {
         layout::live_page(&access, Section::Sources, "Sources", content)
     } else {
