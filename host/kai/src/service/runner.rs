@@ -19,6 +19,7 @@ use super::run_queue::{RunQueue, Waiting, next_run};
 use crate::access_key::random_id;
 use crate::error::Error;
 use crate::master_key::MasterKey;
+use crate::progress::{Event, Observer as _};
 use crate::store::{
     DEFAULT_FULL_EVERY, EndedRun, NewRun, RunState, Schedule, ServiceRun, SharedStore, SourceFilter,
     SourceOverview, SqliteStore, Store as _, StoreError,
@@ -28,6 +29,9 @@ use crate::sync::{Outcome, SyncOptions, sync};
 
 /// The clock may be set while a dispatcher sleeps; it looks at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether Confluence asked a run to leave it alone.
+const LOOK_FOR_PAUSE: Duration = Duration::from_millis(250);
 
 /// How long the dispatcher leaves a source alone whose run could not even be asked for.
 const AFTER_FAULT: Duration = Duration::from_secs(60);
@@ -163,12 +167,6 @@ impl Runner {
                 }
             }
         }
-    }
-
-    /// Whether a run of the source waits or is under way.
-    pub(crate) fn is_busy(&self, source_id: &str) -> bool {
-        let queue = self.queue();
-        queue.waiting_for(source_id).is_some() || queue.running_for(source_id).is_some()
     }
 
     /// The run, while it waits or is under way.
@@ -329,7 +327,22 @@ impl Runner {
         let registration = source.open(&self.0.master_key)?;
         let session = self.0.connector.session(registration.source.clone())?;
         let options = SyncOptions { full: run.mode == Mode::Full, confirm_removals: run.confirm_removals };
-        Ok(sync(&session, &registration, &self.0.store, options, &*live).await?)
+        let work = sync(&session, &registration, &self.0.store, options, &*live);
+        let mut work = std::pin::pin!(work);
+        let mut told = None;
+        loop {
+            tokio::select! {
+                outcome = &mut work => return Ok(outcome?),
+                // The sync itself looks only when it has written something, and nothing may be on its way.
+                () = tokio::time::sleep(LOOK_FOR_PAUSE) => {
+                    let paused = session.paused_until().filter(|until| told != Some(*until));
+                    if let Some(until) = paused {
+                        live.event(Event::Paused(until));
+                        told = paused;
+                    }
+                }
+            }
+        }
     }
 
     /// Writes how a run ended, and tells those who watch it.

@@ -200,6 +200,14 @@ impl SqliteStore {
         Ok(runs.collect::<Result<_, _>>()?)
     }
 
+    /// Whether a run of the source waits or is under way.
+    pub fn has_unended_run(&self, source_id: &str) -> Result<bool, StoreError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT 1 FROM service_runs WHERE source_id = ?1 AND ended_at IS NULL")?;
+        Ok(statement.exists([source_id])?)
+    }
+
     /// The runs of a source, the newest first; only those before the named one, where one is.
     pub fn service_runs(
         &self,

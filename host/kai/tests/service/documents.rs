@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use chrono::DateTime;
 use confluence_site::Site;
@@ -118,9 +118,10 @@ async fn what_does_not_change_is_listed_exactly_once_whatever_is_written_meanwhi
     let pages: Vec<_> =
         site.with_state(|state| state.visible_pages()).into_iter().map(|page| page.id).collect();
     let (changing, still) = pages.split_at(50);
-    let over = Arc::new(AtomicBool::new(false));
+    let (over, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
     let writer = {
-        let (client, site, id, over) = (client.clone(), site.clone(), id.clone(), Arc::clone(&over));
+        let (client, site, id) = (client.clone(), site.clone(), id.clone());
+        let (over, written) = (Arc::clone(&over), Arc::clone(&written));
         let changing = changing.to_vec();
         tokio::spawn(async move {
             for round in 0.. {
@@ -133,11 +134,15 @@ async fn what_does_not_change_is_listed_exactly_once_whatever_is_written_meanwhi
                     }
                 });
                 client.sync(&id, "delta").await;
+                written.fetch_add(1, Ordering::Relaxed);
             }
             0
         })
     };
-    for _ in 0..8 {
+    let mut looked = 0;
+    // However fast the one is and slow the other.
+    while looked < 8 || written.load(Ordering::Relaxed) < 3 {
+        looked += 1;
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
         for id in ids(&all(&client, "limit=4").await) {
             *seen.entry(id).or_default() += 1;

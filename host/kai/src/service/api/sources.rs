@@ -387,20 +387,23 @@ pub(crate) async fn update(
                 "a run of the source waits or is under way: cancel it, or wait for its end, before the scope changes",
             )
         };
-        if rescoped && service.runner.is_busy(id) {
+        let source_id = id.to_owned();
+        let is_busy =
+            service.readers.read(access.tenant_id(), move |store| store.has_unended_run(&source_id));
+        if rescoped && is_busy.await? {
             return Err(busy());
         }
         ask(service, &registration).await?;
-        // A run that began meanwhile would go on in the old scope.
-        if rescoped && service.runner.is_busy(id) {
-            return Err(busy());
-        }
         let sealed = token
             .map(|_| SealedToken::seal(&service.master_key, &registration))
             .transpose()
             .map_err(Problem::internal)?;
         let tenant_id = overview.tenant_id.clone();
         let stored = service.store.with(move |store| {
+            // One that began meanwhile would go on in the old scope.
+            if rescoped && store.has_unended_run(&registration.id())? {
+                return Err(busy());
+            }
             let same = store.same_source(&tenant_id, &registration)?.filter(|_| rescoped);
             if let Some(same) = same.filter(|same| *same != registration.id()) {
                 return Err(Problem::conflict(format!("source {same} reads that scope already")));
