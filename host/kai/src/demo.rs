@@ -170,6 +170,10 @@ pub(crate) async fn run(
         out,
         &format!("\nChanged on the site: {}. Written by the second run: {}.", edited.len(), counts.upserted),
     );
+    print(
+        out,
+        "\nThe same in a browser, with its API: kai demo --serve. Your own site: kai validate --source FILE.",
+    );
     Ok(u8::from(counts.upserted != edited.len() as u64))
 }
 
